@@ -1,0 +1,129 @@
+"""/etc/provision/stack.toml: the settings a stack was made with, written to and read from its host."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import tomli_w
+
+from provisioner import checks, schema
+from provisioner.errors import Refused
+from provisioner.settings import RECORD, Installed, Recorded, Settings
+
+SCHEMA = 1
+LIMIT = 256 * 1024
+
+_HEADER = """\
+# Written by provision: the settings this stack was made with (no secrets).
+# Change one with `provision --set KEY=VALUE` or in the inventory, not here.
+"""
+_INSTALLED = {
+    "source": checks.one_of("default", "url", "file"),
+    "sha256": checks.sha256,
+    "version": checks.label,
+    "url": checks.download_url,
+    "download": checks.sha256,
+}
+
+
+def dump_recorded(settings: Settings, stack: str) -> str:
+    """The file's text: every effective value in the schema's order, so equal settings give equal bytes."""
+    document: dict[str, Any] = {"schema": SCHEMA, "stack": stack}
+    for table, section in schema.SETTINGS.items():
+        values = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, key in schema.keys(section).items()
+            if not key.operator and (value := settings.get(f"{table}.{name}")) is not None
+        }
+        document[table] = {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
+    if settings.installed is not None:
+        found = {name: value for name, value in dataclasses.asdict(settings.installed).items() if value}
+        document["store"]["installed"] = found
+    # A checksum without its URL (it belonged to a file) and the word "default" say nothing on a host.
+    store = document["store"]
+    if store.get("url") in (None, "default"):
+        store.pop("url", None)
+        store.pop("sha256", None)
+    for dotted, value in sorted(settings.foreign.items()):
+        table, _, name = dotted.partition(".")
+        if name:
+            document[table][name] = value
+        else:
+            document[table] = value
+    return _HEADER + tomli_w.dumps(document)
+
+
+def parse_recorded(text: str | bytes, host: str) -> Recorded:
+    """The record of `host`. Raises Refused (4) naming the file and how to go on.
+
+    Keys that this release does not know come back in `foreign`, for the report, and are written
+    again by `dump_recorded`: a newer version put them there.
+    """
+    raw = text.encode() if isinstance(text, str) else text
+    if len(raw) > LIMIT:
+        raise _unusable(host, f"it has more than {LIMIT} bytes")
+    try:
+        document = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _unusable(host, checks.shown(str(error)).strip('"')) from error
+    version = document.pop("schema", None)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise _unusable(host, "it has no schema number")
+    if version > SCHEMA:
+        raise Refused(
+            f"{RECORD} on {host} has schema {version}, this version of provision reads {SCHEMA}",
+            why="a newer version of provision has set this stack up",
+            next="upgrade this machine's: pip install --upgrade provision",
+        )
+    stack = document.pop("stack", "")
+    if not isinstance(stack, str) or len(stack) > 200 or not stack.isprintable():
+        raise _unusable(host, "stack: expected a name")
+    values: dict[str, Any] = {}
+    foreign: dict[str, Any] = {}
+    installed: Installed | None = None
+    for table, content in document.items():
+        section = schema.SETTINGS.get(table)
+        if section is None:
+            foreign[table] = content
+            continue
+        if not isinstance(content, dict):
+            raise _unusable(host, f"{table}: expected a table")
+        keys = schema.keys(section)
+        for name, value in content.items():
+            dotted = f"{table}.{name}"
+            if dotted == "store.installed":
+                installed = _installed(value, host)
+            elif name not in keys:
+                foreign[dotted] = value
+            elif keys[name].operator:
+                raise _unusable(host, f"{dotted} means a path of the operator's machine and is never recorded")
+            else:
+                try:
+                    values[dotted] = keys[name].check(value)
+                except ValueError as error:
+                    raise _unusable(host, f"{dotted}: expected {error}, not {checks.shown(value)}") from error
+    return Recorded(stack, values, installed, foreign)
+
+
+def _installed(value: object, host: str) -> Installed:
+    if not isinstance(value, dict) or not {"source", "sha256"} <= value.keys() <= _INSTALLED.keys():
+        raise _unusable(host, "store.installed: expected source, sha256, version, url and download")
+    fields: dict[str, Any] = {}
+    for name, each in value.items():
+        try:
+            fields[name] = _INSTALLED[name](each)
+        except ValueError as error:
+            raise _unusable(host, f"store.installed.{name}: expected {error}, not {checks.shown(each)}") from error
+    return Installed(**fields)
+
+
+def _unusable(host: str, why: str) -> Refused:
+    return Refused(
+        f"{RECORD} on {host} cannot be used",
+        why=why,
+        next=f"correct it there, or move it away (mv {RECORD} {RECORD}.old) and name the stack's settings "
+        "again with --set or an inventory",
+    )

@@ -1,0 +1,388 @@
+"""Every key of the inventory, once: its type, meaning, default, check and example.
+
+The dataclasses below are at the same time the tree of settings that steps read
+(`settings.store.engine`) and the reference that `python -m provisioner.schema` prints.
+A key that a later version will bring is listed too, so that it is refused with that
+reason instead of being taken for a typing mistake or, worse, ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner import checks
+
+# The only version whose lock file this release ships.
+MLFLOW_VERSION = "3.17.2"
+DATA_DIRECTORIES = {"minio": "/opt/minio/data", "seaweedfs": "/opt/seaweedfs/data", "external": ""}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One inventory key. `check` normalises or raises ValueError("expected" words); `later` returns
+    the reason why a well-formed value is not available yet, or None."""
+
+    doc: str
+    kind: str
+    check: checks.Check
+    example: str
+    default: str
+    sticky: bool = True
+    operator: bool = False
+    later: Callable[[Any], str | None] = lambda _value: None
+
+
+def _key(
+    default: Any,
+    check: checks.Check,
+    doc: str,
+    *,
+    kind: str = "string",
+    example: str,
+    shown: str | None = None,
+    sticky: bool = True,
+    operator: bool = False,
+    later: Callable[[Any], str | None] | None = None,
+) -> Any:
+    """A dataclass field. `shown` is the default as the reference prints it; `operator` marks a value
+    that means something on the operator's machine only and is never recorded on a host."""
+    if shown is None:
+        shown = _toml(default)
+    key = Key(doc, kind, check, example, shown, sticky, operator, later or (lambda _value: None))
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata={"key": key})
+    return field(default=default, metadata={"key": key})
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{}"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The S3 object store: artifacts and models."""
+
+    engine: str = _key(
+        "minio",
+        checks.one_of("minio", "seaweedfs", "external"),
+        "Which server stores the artifacts.",
+        example='engine = "seaweedfs"',
+        later=checks.only(("minio", "seaweedfs"), "any S3 of your own comes with a later version"),
+    )
+    binary: str | None = _key(
+        None,
+        checks.local_path,
+        "MinIO only: the server's binary (or its tar.gz) on the operator's machine; sent once, checked by "
+        "SHA-256. "
+        "Relative paths count from the inventory's folder.",
+        example='binary = "./minio"',
+        operator=True,
+    )
+    url: str | None = _key(
+        None,
+        checks.download_url,
+        'MinIO only: where the server fetches the binary or its tar.gz; needs `sha256`. "default" goes '
+        "back to the release that this tool pins.",
+        example='url = "https://mirror.example.com/minio.tar.gz"',
+        shown="the pinned release",
+    )
+    sha256: str | None = _key(
+        None,
+        checks.sha256,
+        "SHA-256 of the file that `url` (or `binary`) names, 64 hexadecimal digits.",
+        example='sha256 = "381e745510a8fb64323d7bb3207f95984b7f4ed826f4fcad318f97683c420c73"',
+    )
+    data: str = _key(
+        "",
+        checks.directory,
+        "Directory of the data, of its own, on the disk that shall hold the artifacts.",
+        example='data = "/srv/minio"',
+        shown='"/opt/minio/data", with SeaweedFS "/opt/seaweedfs/data"',
+    )
+    bucket: str = _key(
+        "mlflow",
+        checks.bucket,
+        "The bucket, and the first part of the path under which clients see it.",
+        example='bucket = "mlflow"',
+    )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database: experiments, runs, metrics, the model registry."""
+
+    engine: str = _key(
+        "postgresql",
+        checks.one_of("postgresql", "mysql", "external"),
+        "Which database server.",
+        example='engine = "postgresql"',
+        later=checks.only(("postgresql",), "MySQL and a database of your own come with a later version"),
+    )
+    name: str = _key("mlflow", checks.database_name, "Name of the database.", example='name = "mlflow"')
+    user: str = _key("mlflow", checks.role_name, "Role that owns the database.", example='user = "mlflow"')
+    allow: tuple[str, ...] = _key(
+        (),
+        checks.list_of(checks.network),
+        "Networks that may reach PostgreSQL with the role's password, besides the server itself. "
+        "Without one it listens on loopback only.",
+        kind="list",
+        example='allow = ["10.151.0.0/24"]',
+    )
+    settings: Mapping[str, str] = _key(
+        {},
+        checks.table_of(checks.pg_setting),
+        "Further PostgreSQL settings, written to a file of our own.",
+        kind="table",
+        example='settings = { shared_buffers = "1GB", log_min_duration_statement = "500ms" }',
+    )
+
+
+@dataclass(frozen=True)
+class Mlflow:
+    """The tracking server."""
+
+    version: str = _key(
+        MLFLOW_VERSION,
+        checks.version,
+        "MLflow's version; its whole environment is locked.",
+        example=f'version = "{MLFLOW_VERSION}"',
+        later=checks.only((MLFLOW_VERSION,), f"this release ships the locked environment of {MLFLOW_VERSION} only"),
+    )
+    workers: int = _key(
+        2,
+        checks.integer(1, 64),
+        "Server processes; each needs about 260 MB of memory and up to 30 connections.",
+        kind="integer",
+        example="workers = 4",
+    )
+    memory: str = _key(
+        "3G",
+        checks.memory,
+        "Memory that the service may use before the kernel stops it (systemd's MemoryMax).",
+        example='memory = "4G"',
+    )
+    env: Mapping[str, str] = _key(
+        {},
+        checks.table_of(checks.variable),
+        "Further environment variables of the server; no secrets, and none that this tool sets itself.",
+        kind="table",
+        example='env = { MLFLOW_SQLALCHEMYSTORE_POOL_SIZE = "5" }',
+    )
+
+
+@dataclass(frozen=True)
+class Access:
+    """How clients reach it: one address for MLflow and the bucket."""
+
+    port: int = _key(
+        5000,
+        checks.door_port,
+        "The one open port besides SSH.",
+        kind="integer",
+        example="port = 8080",
+    )
+    names: tuple[str, ...] = _key(
+        (),
+        checks.door_names,
+        "Names and addresses clients may use; the first one is put into artifact URLs, so every client "
+        "must resolve it.",
+        kind="list",
+        example='names = ["mlflow.example.com", "10.151.0.1"]',
+        shown="the address given with --host",
+    )
+    auth: str = _key(
+        "password",
+        checks.one_of("password", "mlflow", "none"),
+        '"password": one account, generated. "none": everyone who reaches the port (as `--no-auth`).',
+        example='auth = "none"',
+        later=checks.only(("password", "none"), "MLflow's own accounts come with a later version"),
+    )
+    tls: str = _key(
+        "off",
+        lambda value: value if isinstance(value, dict) else checks.one_of("off", "internal")(value),
+        "Encryption.",
+        example='tls = "off"',
+        later=checks.only(("off",), "TLS comes with a later version"),
+    )
+    public_http: bool = _key(
+        False,
+        checks.boolean,
+        "Allow a public address without TLS (as `--allow-public-http`).",
+        kind="boolean",
+        example="public_http = true",
+    )
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """How artifacts travel."""
+
+    mode: str = _key(
+        "proxied",
+        checks.one_of("proxied", "direct"),
+        "Clients need no keys of the store.",
+        example='mode = "proxied"',
+        later=checks.only(("proxied",), "clients with keys of their own come with a later version"),
+    )
+
+
+@dataclass(frozen=True)
+class Host:
+    """How one host is reached; NAME is what `--host` and [roles] call it."""
+
+    address: str | None = _key(
+        None,
+        checks.host_spec,
+        "Address, DNS name or alias of ~/.ssh/config.",
+        example='address = "10.151.0.1"',
+        shown="NAME",
+        sticky=False,
+    )
+    user: str | None = _key(
+        None,
+        checks.user_name,
+        "User that logs in.",
+        example='user = "ubuntu"',
+        shown="ssh's own",
+        sticky=False,
+    )
+    port: int | None = _key(
+        None,
+        checks.integer(1, 65535),
+        "sshd's port.",
+        kind="integer",
+        example="port = 2222",
+        shown="ssh's own",
+        sticky=False,
+    )
+    identity: str | None = _key(
+        None,
+        checks.local_path,
+        "Private key file on this machine.",
+        example='identity = "~/.ssh/id_ed25519"',
+        shown="ssh's own",
+        sticky=False,
+        operator=True,
+    )
+    host_key: str | None = _key(
+        None,
+        checks.host_key,
+        "The host key's fingerprint; any other is refused.",
+        example='host_key = "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDTzuLqsbd7CLXJEeE"',
+        sticky=False,
+    )
+    jump: str | None = _key(
+        None,
+        checks.jump,
+        "Jump host or hosts, as ssh's ProxyJump.",
+        example='jump = "ubuntu@bastion.example.com"',
+        shown="ssh's own",
+        sticky=False,
+    )
+    sudo: str = _key(
+        "auto",
+        checks.one_of("auto", "none"),
+        '"auto": sudo unless logged in as root. "none": never sudo.',
+        example='sudo = "auto"',
+        sticky=False,
+    )
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which host does what; all the same host for now. Without this table `--host` says where."""
+
+    store: tuple[str, ...] = _key(
+        (),
+        checks.list_of(checks.host_spec),
+        "Hosts of the store.",
+        kind="list",
+        example='store = ["mlflow-1"]',
+        shown="the host",
+        sticky=False,
+    )
+    database: tuple[str, ...] = _key(
+        (),
+        checks.list_of(checks.host_spec),
+        "Host of the database.",
+        kind="list",
+        example='database = ["mlflow-1"]',
+        shown="the host",
+        sticky=False,
+    )
+    mlflow: tuple[str, ...] = _key(
+        (),
+        checks.list_of(checks.host_spec),
+        "Hosts of the tracking server.",
+        kind="list",
+        example='mlflow = ["mlflow-1"]',
+        shown="the host",
+        sticky=False,
+    )
+    proxy: tuple[str, ...] = _key(
+        (),
+        checks.list_of(checks.host_spec),
+        "Host of the address clients use.",
+        kind="list",
+        example='proxy = ["mlflow-1"]',
+        shown="the host",
+        sticky=False,
+    )
+
+
+SETTINGS: Mapping[str, type] = {
+    "store": Store,
+    "database": Database,
+    "mlflow": Mlflow,
+    "access": Access,
+    "artifacts": Artifacts,
+}
+SECTIONS: Mapping[str, type] = {"roles": Roles, "hosts": Host, **SETTINGS}
+
+# Known to the design, not to this release: key or table -> what it will be.
+LATER: Mapping[str, str] = {
+    "store.drives": "a store over several drives",
+    "store.endpoint": "an S3 of your own",
+    "store.region": "another region than us-east-1",
+    "store.expose": "a store that listens beyond this server",
+    "database.url": "a database of your own",
+    "mlflow.python": "another Python than the server's",
+    "access.users": "accounts per person",
+    "artifacts.prefix": "a prefix inside the bucket",
+    "backup": "backups",
+    "monitoring": "monitoring",
+    "stacks": "several stacks in one inventory",
+}
+
+
+def keys(section: type) -> dict[str, Key]:
+    """Name -> Key of one table, in the order of the reference."""
+    return {each.name: each.metadata["key"] for each in dataclasses.fields(section)}
+
+
+def known() -> dict[str, Key]:
+    """`store.engine` -> Key for every setting (not [roles] and [hosts])."""
+    return {f"{table}.{name}": key for table, section in SETTINGS.items() for name, key in keys(section).items()}
+
+
+def default(dotted: str) -> Any:
+    """The default of a setting; "" for `store.data`, which follows the engine."""
+    table, name = dotted.split(".")
+    return getattr(SETTINGS[table](), name)
+
+
+if __name__ == "__main__":
+    from provisioner.reference import markdown
+
+    print(markdown(), end="")

@@ -1,0 +1,266 @@
+"""A stack's secrets: one document on the host, a copy on the operator's machine, and which of them is right.
+
+The host's /etc/provision/secrets.json is the authority that service files, role passwords and store
+users are rendered from. The copy on the operator's machine makes a rebuilt host the same stack again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from provisioner import state
+from provisioner.errors import ProvisionError, Refused, UsageError
+from provisioner.secrets import Secret, generate
+
+HOST_FILE = "/etc/provision/secrets.json"
+SCHEMA = 1
+LIMIT = 256 * 1024
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}(\.[a-z][a-z0-9-]{0,40}){0,3}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What one secret is: how long it may be and how a new one is made."""
+
+    doc: str
+    low: int
+    high: int
+    make: Callable[[], Secret]
+    pattern: str = r".*"
+
+
+# Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
+# takes the same. MLflow's own login wants 12 characters at least.
+NAMES: Mapping[str, Kind] = {
+    "database.password": Kind("password of the database role", 8, 256, lambda: generate(32)),
+    "login": Kind("password of the account mlflow", 8, 200, lambda: generate(24)),
+    "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48)),
+    "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48)),
+    "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40)),
+    "store.root.user": Kind(
+        "name of the store's administrator", 3, 20, lambda: Secret("root" + generate(16).reveal()), r"[A-Za-z0-9_.-]+"
+    ),
+    "store.user.key": Kind("access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+"),
+    "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40)),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    value: Secret
+    generation: int
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A stack's secrets by name. `vault["login"]` is the Secret; names of newer versions are kept."""
+
+    stack: str
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Secret:
+        return self.entries[name].value
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The right values, and what each side lacks (names only). `rebuilt`: the host had no document and
+    got this machine's values."""
+
+    vault: Vault
+    to_host: tuple[str, ...]
+    to_controller: tuple[str, ...]
+    generated: tuple[str, ...]
+    rebuilt: bool = False
+
+
+def check(name: str, value: str) -> Secret:
+    """`value` as the secret `name`. Raises UsageError, which never shows the value.
+
+    Anything printable goes: quotes, percent signs, spaces, any script. Line breaks and control
+    characters do not: they cannot pass through environment files.
+    """
+    kind = NAMES.get(name)
+    low, high = (kind.low, kind.high) if kind else (1, 4096)
+    if _CONTROL.search(value):
+        raise UsageError(
+            f"the secret {name} has a line break or a control character in it",
+            why="environment files cannot carry it",
+            next="choose one of printable characters",
+        )
+    if not low <= len(value) <= high:
+        raise UsageError(f"the secret {name} has {len(value)} characters", next=f"use {low} to {high}")
+    if kind and not re.fullmatch(kind.pattern, value):
+        raise UsageError(
+            f"the secret {name} has characters that the store does not take in a name",
+            next="use letters, digits, dot, dash and underscore",
+        )
+    return Secret(value)
+
+
+def parse(text: str | bytes, where: str) -> Vault:
+    """The document of `where` (a path, with its host). Raises Refused (4) without showing any content."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(raw) > LIMIT:
+        raise _unusable(where, f"it has more than {LIMIT} bytes")
+    try:
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise _unusable(where, "it is not the JSON that this tool writes") from None
+    if not isinstance(document, dict) or document.keys() != {"schema", "stack", "secrets"}:
+        raise _unusable(where, "expected schema, stack and secrets")
+    if _whole(document["schema"]) and document["schema"] > SCHEMA:
+        raise Refused(
+            f"{where} has schema {document['schema']}, this version of provision reads {SCHEMA}",
+            why="a newer version of provision wrote it",
+            next="upgrade this machine's: pip install --upgrade provision",
+        )
+    if not _whole(document["schema"]) or document["schema"] != SCHEMA:
+        raise _unusable(where, f"expected schema {SCHEMA}")
+    stack, secrets = document["stack"], document["secrets"]
+    if not isinstance(stack, str) or not 0 < len(stack) <= 200 or not stack.isprintable():
+        raise _unusable(where, "expected the stack's name")
+    if not isinstance(secrets, dict) or len(secrets) > 1000:
+        raise _unusable(where, "expected a table of secrets")
+    return Vault(stack, {name: _entry(name, secrets[name], where) for name in sorted(secrets)})
+
+
+def serialise(vault: Vault) -> str:
+    """The document, secrets revealed, sorted: equal vaults give equal bytes."""
+    secrets = {
+        name: {"value": entry.value.reveal(), "generation": entry.generation}
+        for name, entry in sorted(vault.entries.items())
+    }
+    document = {"schema": SCHEMA, "stack": vault.stack, "secrets": secrets}
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+
+
+def reconcile(
+    host: Vault | None,
+    controller: Vault | None,
+    stack: str,
+    names: Iterable[str] = tuple(NAMES),
+    *,
+    hostname: str | None = None,
+) -> Decision:
+    """Higher generation wins, one side's secret is copied to the other, what both lack is generated.
+
+    Raises Refused (4) where both sides have the same generation of different values: only a person
+    knows which one clients use.
+    """
+    ours = host.entries if host else {}
+    copies = controller.entries if controller else {}
+    decided: dict[str, Entry] = {}
+    conflicts: list[str] = []
+    for name in sorted({*ours, *copies}):
+        here, there = ours.get(name), copies.get(name)
+        if here and there and here.generation == there.generation and here.value != there.value:
+            conflicts.append(name)
+        decided[name] = max((e for e in (here, there) if e), key=lambda entry: entry.generation)
+    if conflicts:
+        raise _conflict(conflicts, stack, hostname or stack)
+    generated = tuple(name for name in sorted(names) if name not in decided)
+    for name in generated:
+        decided[name] = Entry(NAMES[name].make(), 1)
+    return Decision(
+        Vault(stack, dict(sorted(decided.items()))),
+        tuple(name for name in sorted(decided) if ours.get(name) != decided[name]),
+        tuple(name for name in sorted(decided) if copies.get(name) != decided[name]),
+        generated,
+        rebuilt=host is None and bool(copies),
+    )
+
+
+def changed(vault: Vault, name: str, value: Secret) -> Vault:
+    """`vault` with a new value for `name`, one generation up so that it wins everywhere."""
+    before = vault.entries.get(name)
+    entry = Entry(value, before.generation + 1 if before else 1)
+    return replace(vault, entries=dict(sorted({**vault.entries, name: entry}.items())))
+
+
+def imported(current: Vault, document: Vault) -> Vault:
+    """`current` with the values of an exported document; those that differ become newer than both."""
+    for name, entry in document.entries.items():
+        before = current.entries.get(name)
+        if before is None:
+            current = replace(current, entries={**current.entries, name: entry})
+        elif before.value != entry.value:
+            generation = max(before.generation, entry.generation) + 1
+            current = replace(current, entries={**current.entries, name: Entry(entry.value, generation)})
+    return replace(current, entries=dict(sorted(current.entries.items())))
+
+
+def controller_file(stack: str) -> Path:
+    return state.stack_dir(stack) / "secrets.json"
+
+
+def read_controller(stack: str) -> tuple[Vault | None, str | None]:
+    """This machine's copy (None when there is none) and a warning when its mode had to be repaired."""
+    path = controller_file(stack)
+    raw, warning = state.read_private(path, LIMIT)
+    return (None if raw is None else parse(raw, str(path))), warning
+
+
+def write_controller(vault: Vault) -> Path:
+    """Replace this machine's copy as a whole, 0600 in a 0700 folder, flushed to the disk."""
+    path = controller_file(vault.stack)
+    state.write_private(path, serialise(vault).encode())
+    return path
+
+
+def _entry(name: str, value: object, where: str) -> Entry:
+    if not _NAME.fullmatch(name):
+        raise _unusable(where, "a secret has a name that this tool never gives")
+    if not isinstance(value, dict) or value.keys() != {"value", "generation"}:
+        raise _unusable(where, f"{name}: expected value and generation")
+    secret, generation = value["value"], value["generation"]
+    if not _whole(generation) or not 1 <= generation <= 2**31:
+        raise _unusable(where, f"{name}: expected a generation from 1 on")
+    if not isinstance(secret, str):
+        raise _unusable(where, f"{name}: expected a string")
+    try:
+        return Entry(check(name, secret), generation)
+    except ProvisionError as error:
+        raise _unusable(where, error.what) from None
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _no_constant(_name: str) -> None:
+    raise ValueError("not a JSON number")
+
+
+def _conflict(names: list[str], stack: str, host: str) -> Refused:
+    path = controller_file(stack)
+    listed = ", ".join(names)
+    return Refused(
+        f"{host} and this machine disagree about {len(names)} secret{'s' if len(names) > 1 else ''}: {listed}",
+        why="both were made independently and only you know which ones clients use; nothing was changed",
+        next=f"keep the host's:       mv {path} {path}.other\n"
+        f"keep this machine's:   provision secrets import --host {host} {path}\n"
+        f"then again:            provision --host {host}",
+    )
+
+
+def _unusable(where: str, why: str) -> Refused:
+    return Refused(
+        f"the secrets in {where} cannot be used",
+        why=why,
+        next="restore the file, or move it away: the other side's copy is used then (host or operator's machine)",
+    )
