@@ -1,0 +1,54 @@
+"""What happens during a run, for whoever draws or records it. Emitted from several threads, one
+at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provisioner.engine.resource import Planned
+
+
+@dataclass(frozen=True)
+class Begun:
+    planned: Planned
+
+
+@dataclass(frozen=True)
+class Said:
+    """Progress in a fragment's own words: `31 of 52 MB`."""
+
+    step: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    planned: Planned
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Unneeded:
+    """A `check` that turned out to need nothing."""
+
+    planned: Planned
+
+
+@dataclass(frozen=True)
+class Failed:
+    planned: Planned
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Paths on the host under which what was replaced is kept."""
+
+    step: str
+    paths: tuple[str, ...]
+
+
+Event = Begun | Said | Done | Unneeded | Failed | Kept
+OnEvent = Callable[[Event], None]

@@ -1,0 +1,45 @@
+"""Diff every resource against what was seen, each on top of the changes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.resource import Change, ClientResource, Planned, Resource
+
+
+@dataclass(frozen=True)
+class Plan:
+    changes: tuple[Planned, ...]
+    total: int
+    """Resources looked at."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def unmet(self) -> tuple[Planned, ...]:
+        """Changes that make something exist or run: what stands between a host and a need."""
+        return tuple(p for p in self.changes if p.change.action in {"create", "start", "run"})
+
+
+def probes_of(resources: Iterable[Resource]) -> list[Probe[Any]]:
+    """Every host probe the resources need; a client resource's own look is not among them."""
+    return [probe for resource in resources for probe in resource.probes()]
+
+
+def make(resources: Sequence[Resource], seen: Seen) -> Plan:
+    """The ordered changes. A later resource sees the host as the earlier changes leave it, so a
+    service whose file will change is planned to restart by the same rule that a run uses."""
+    changes: list[Planned] = []
+    for resource in resources:
+        if isinstance(resource, ClientResource) and not resource.ready(seen):
+            change: Change | None = Change("check", "seen only when its service answers", title=resource.id)
+        else:
+            change = resource.diff(seen)
+        if change is not None:
+            changes.append(Planned(resource, change))
+            seen = resource.after(seen)
+    return Plan(tuple(changes), len(resources))

@@ -1,0 +1,240 @@
+"""Files, directories and links with exact content, owner and mode."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.quoting import emit, printable, word
+from provisioner.engine.resource import Change, HostResource
+from provisioner.resources.paths import PathProbe, PathState, ago, checked, owner_and_mode
+from provisioner.secrets import masked
+
+_DIFF_LINES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(HostResource):
+    """A regular file. Several consecutive ones are staged, checked, backed up and then renamed
+    into place together."""
+
+    path: str
+    content: bytes = field(repr=False)
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    hide: tuple[str, ...] = ()
+    """Keys of `KEY=value` lines whose values are secret; `("*",)`: no line is ever shown."""
+    check: str = ""
+    """sh that fails when the staged file (`$f`) is not good."""
+    check_in_place: str = ""
+    """sh that runs after the rename, for files that only their program can check; when it fails
+    the former file is put back in the same exec."""
+    parent_mode: int = 0o755
+
+    def __post_init__(self) -> None:
+        checked(self.path)
+
+    @property
+    def probe(self) -> PathProbe:
+        return PathProbe(self.path)
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.probe,)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen[self.probe]
+        if state.kind == "absent":
+            return Change("create", "absent", title=self.path, diff=self._lines(b""))
+        if state.kind == "directory":
+            return Change("change", "a directory is in its place", title=self.path, asks="the directory is moved aside")
+        reasons = []
+        if state.kind == "link":
+            masks = state.target == "/dev/null"
+            reasons.append("masked by a link to /dev/null" if masks else f"a link to {state.target[:80]}")
+        elif state.kind != "file":
+            reasons.append("not a regular file")
+        elif state.content != self.content:
+            old = state.content if isinstance(state.content, bytes) else b""
+            reasons.append(f"{self._summary(old)}; edited {ago(state.age)}")
+        if state.kind == "file" and state.mode != self.mode:
+            reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
+        if state.kind == "file" and (state.owner, state.group) != (self.owner, self.group):
+            reasons.append(f"owner {state.owner}:{state.group}, wanted {self.owner}:{self.group}")
+        if not reasons:
+            return None
+        old = state.content if isinstance(state.content, bytes) else b""
+        return Change("change", ", ".join(reasons), title=self.path, diff=self._lines(old))
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.probe, PathState("file", self.mode, self.owner, self.group, self.content))
+
+    def _shown(self, data: bytes, other: bytes) -> list[str]:
+        """Lines of `data` for a reader; a secret says only whether it is the same in `other`."""
+        same = set(other.decode("utf-8", "replace").splitlines())
+        lines = []
+        for line in data.decode("utf-8", "replace").splitlines():
+            name, equals, _ = line.partition("=")
+            if equals and name.strip() in self.hide:
+                line = f"{name}=(secret, {'unchanged' if line in same else 'differs'})"
+            lines.append(printable(masked(line)))
+        return lines
+
+    def _lines(self, old: bytes) -> tuple[str, ...]:
+        if "*" in self.hide:
+            return ()
+        # The mark behind a differing secret keeps the two sides apart for the line matcher.
+        before = [f"{line} was" if line.endswith("differs)") else line for line in self._shown(old, self.content)]
+        lines = difflib.unified_diff(before, self._shown(self.content, old), lineterm="", n=2)
+        body = [line.replace("differs) was", "was)") for line in lines if not line.startswith(("---", "+++"))]
+        if len(body) > _DIFF_LINES:
+            body = [*body[:_DIFF_LINES], f" ({len(body) - _DIFF_LINES} more lines)"]
+        return tuple(body)
+
+    def _summary(self, old: bytes) -> str:
+        if "*" in self.hide:
+            return "content differs"
+        before, wanted = self._shown(old, self.content), self._shown(self.content, old)
+        gone = [line for line in before if line not in wanted or line.endswith("differs)")]
+        new = [line for line in wanted if line not in before or line.endswith("differs)")]
+        if len(gone) == len(new) == 1:
+            return f"{gone[0].strip()[:60]}, wanted {new[0].strip()[:60]}"
+        return f"{len(gone)} lines not wanted, {len(new)} missing"
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        stage, place, prove = [], [], []
+        for number, (file, _) in enumerate(items):
+            target, beside = word(file.path), word(file.path + ".provision-new")
+            digest = hashlib.sha256(file.content).hexdigest()
+            stage.append(f'f=$T/stage{number}\n{emit(file.content)} >"$f"')
+            stage.append(f'[ "$(sha256sum <"$f")" = "{digest}  -" ]')
+            if file.check:
+                stage.append(f"( {file.check}\n)")
+            place += [
+                f"f=$T/stage{number}",
+                f"[ -d {word(_parent(file.path))} ] || mkdir -p -m {file.parent_mode:04o} {word(_parent(file.path))}",
+                f"keep {target}",
+                f"if [ -d {target} ] && ! [ -L {target} ]; then rm -rf -- {target}; fi",
+                f'rm -f -- {beside}\ncat "$f" >{beside}',
+                owner_and_mode(file.path + ".provision-new", file.owner, file.group, file.mode),
+            ]
+            prove.append(f"mv -f -T -- {beside} {target}")
+            if file.check_in_place:
+                prove.append(_check_in_place(file))
+        return "\n".join([*stage, *place, *prove])
+
+
+def _check_in_place(file: File) -> str:
+    target = word(file.path)
+    return (
+        f"if ! ( {file.check_in_place}\n); then\n"
+        f'  if [ -e "$K"{target} ]; then cp -a -- "$K"{target} {target}; else rm -f -- {target}; fi\n'
+        f"  exit 1\nfi"
+    )
+
+
+def _parent(path: str) -> str:
+    return path.rsplit("/", 1)[0] or "/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory(HostResource):
+    """A directory with owner and mode; its content is nobody's business here."""
+
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o755
+
+    def __post_init__(self) -> None:
+        checked(self.path)
+
+    @property
+    def probe(self) -> PathProbe:
+        return PathProbe(self.path, read=False)
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.probe,)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen[self.probe]
+        if state.kind == "absent":
+            return Change("create", "absent", title=self.path)
+        if state.kind != "directory":
+            return Change("change", f"a {state.kind} is in its place", title=self.path, asks="it is moved aside")
+        reasons = []
+        if state.mode != self.mode:
+            reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
+        if (state.owner, state.group) != (self.owner, self.group):
+            reasons.append(f"owner {state.owner}:{state.group}, wanted {self.owner}:{self.group}")
+        return Change("change", ", ".join(reasons), title=self.path) if reasons else None
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.probe, PathState("directory", self.mode, self.owner, self.group))
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        lines = []
+        for directory, _ in items:
+            path = word(directory.path)
+            lines += [
+                f"if [ -e {path} ] && ! [ -d {path} ] || [ -L {path} ]; then keep {path}; rm -f -- {path}; fi",
+                f"[ -d {path} ] || mkdir -p -m 0755 {path}",
+                owner_and_mode(directory.path, directory.owner, directory.group, directory.mode),
+            ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link(HostResource):
+    """A symbolic link, switched atomically."""
+
+    path: str
+    target: str
+
+    def __post_init__(self) -> None:
+        checked(self.path)
+
+    @property
+    def probe(self) -> PathProbe:
+        return PathProbe(self.path)
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.probe,)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen[self.probe]
+        if state.kind == "link" and state.target == self.target:
+            return None
+        if state.kind == "absent":
+            return Change("create", "absent", title=self.path)
+        if state.kind == "link":
+            return Change("change", f"led to {state.target[:80]}, wanted {self.target}", title=self.path)
+        return Change(
+            "change",
+            f"a {state.kind} is in its place",
+            title=self.path,
+            asks="it is moved aside" if state.kind == "directory" else None,
+        )
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.probe, PathState("link", 0o777, "root", "root", target=self.target))
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        lines = []
+        for link, _ in items:
+            path, beside = word(link.path), word(link.path + ".provision-new")
+            lines += [
+                f"mkdir -p -m 0755 {word(_parent(link.path))}",
+                f"keep {path}",
+                f"if [ -d {path} ] && ! [ -L {path} ]; then rm -rf -- {path}; fi",
+                f"ln -sfn -- {word(link.target)} {beside}",
+                f"mv -f -T -- {beside} {path}",
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,272 @@
+"""systemd units: running, enabled, unmasked, and running what their files say today.
+
+Each unit records at every start and reload, whoever caused it, the digests of its input files in
+/run/provision/UNIT (`record_line` gives the directive). Recorded against today's decides restart
+or reload, so a run killed between write and restart heals at the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.quoting import word, words
+from provisioner.engine.resource import UNKNOWN, Change, HostResource, Unknown
+from provisioner.resources.paths import PathProbe, PathState
+
+_UNIT = re.compile(r"[A-Za-z0-9@_.:-]{1,120}\.(service|timer|socket|target)")
+_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,"
+    "ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths"
+)
+
+
+@dataclass(frozen=True)
+class UnitState:
+    load: str = "not-found"
+    active: str = "inactive"
+    sub: str = ""
+    enabled: str = ""
+    need_reload: bool = False
+    invocation: str = ""
+    restarts: int = 0
+    since: float = 0.0
+    """Seconds it has been active."""
+    memory: int | None = None
+    """Bytes."""
+    memory_max: int | None = None
+    fragment_path: str = ""
+    drop_ins: tuple[str, ...] = ()
+    record: dict[str, str] = field(default_factory=dict, hash=False)
+    """Input path -> what it was at the last start or reload; empty when not recorded by it."""
+
+
+@dataclass(frozen=True)
+class UnitProbe(Probe[UnitState]):
+    unit: str
+
+    kind: ClassVar[str] = "units"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        units = [p.unit for p in probes]
+        return (
+            "cut -d' ' -f1 /proc/uptime\n"
+            f"systemctl show -p {_PROPERTIES} -- {words(*units)} || :\n"
+            f"for u in {words(*units)}; do\n"
+            '  [ -f "/run/provision/$u" ] && ! [ -L "/run/provision/$u" ] || continue\n'
+            '  printf "record %s\\n" "$u"; head -c 65536 "/run/provision/$u"\n'
+            "done"
+        )
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[UnitState]:
+        text = output.decode("utf-8", "replace")
+        head, *records = re.split(r"^record ", text, flags=re.MULTILINE)
+        uptime_line, _, shown = head.partition("\n")
+        uptime = float(uptime_line or 0)
+        recorded: dict[str, tuple[str, dict[str, str]]] = {}
+        for record in records:
+            name, _, body = record.partition("\n")
+            recorded[name] = _record(body)
+        blocks = [_block(block) for block in shown.strip().split("\n\n")] if shown.strip() else []
+        for number, probe in enumerate(probes):
+            properties = blocks[number] if number < len(blocks) else {}
+            state = _state(properties, uptime)
+            invocation, record_of = recorded.get(probe.unit, ("", {}))
+            if invocation and invocation == state.invocation:
+                state = replace(state, record=record_of)
+            yield state
+
+
+def _block(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() and int(text) < 2**63 else None
+
+
+def _state(properties: dict[str, str], uptime: float) -> UnitState:
+    entered = _number(properties.get("ActiveEnterTimestampMonotonic", "")) or 0
+    return UnitState(
+        load=properties.get("LoadState", "not-found"),
+        active=properties.get("ActiveState", "inactive"),
+        sub=properties.get("SubState", ""),
+        enabled=properties.get("UnitFileState", ""),
+        need_reload=properties.get("NeedDaemonReload") == "yes",
+        invocation=properties.get("InvocationID", ""),
+        restarts=_number(properties.get("NRestarts", "")) or 0,
+        since=max(0.0, uptime - entered / 1e6) if entered else 0.0,
+        memory=_number(properties.get("MemoryCurrent", "")),
+        memory_max=_number(properties.get("MemoryMax", "")),
+        fragment_path=properties.get("FragmentPath", ""),
+        drop_ins=tuple(properties.get("DropInPaths", "").split()),
+    )
+
+
+def _record(body: str) -> tuple[str, dict[str, str]]:
+    lines = body.splitlines()
+    record: dict[str, str] = {}
+    for line in lines[1:]:
+        value, _, path = line.partition("  ")
+        record[path] = value
+    return (lines[0].strip() if lines else ""), record
+
+
+def record_line(files: Sequence[str], links: Sequence[str] = (), directive: str = "ExecStartPre") -> str:
+    """The unit directive that records `files` (by sha256) and `links` (by what they lead to).
+
+    `+` runs it as root outside the sandbox; the record is 0600 and is renamed into place. An
+    environment variable would not survive in nginx and PostgreSQL.
+    """
+    commands = ["echo $$INVOCATION_ID"]
+    if files:
+        commands.append(f"sha256sum {' '.join(files)}")
+    if links:
+        commands.append(f"stat -L -c '%%d:%%i:%%s:%%Y  %%n' {' '.join(links)}")
+    return (
+        f'{directive}=+-/bin/sh -c "umask 077; mkdir -p -m 0700 /run/provision; '
+        f"{{ {'; '.join(commands)}; }} >/run/provision/%n.new 2>/dev/null; "
+        'mv -f /run/provision/%n.new /run/provision/%n"'
+    )
+
+
+def _today(state: PathState, linked: bool) -> str | Unknown | None:
+    if linked:
+        return state.identity or (UNKNOWN if state.kind == "link" else None)
+    return state.sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service(HostResource):
+    """A unit that runs, is enabled, and has read the files it depends on."""
+
+    patience: ClassVar[float] = 300.0
+
+    unit: str
+    inputs: tuple[str, ...] = ()
+    """Files whose content it reads at start; the unit file itself among them."""
+    links: tuple[str, ...] = ()
+    """Paths (programs, `current` links) that it runs; compared by what they lead to."""
+    reloads: tuple[str, ...] = ()
+    """Those of `inputs` for which a reload is enough."""
+    health: str = ""
+    """sh, exit 0 when it answers; polled after a start."""
+    health_seconds: int = 60
+    cost: str = "its clients wait"
+    """What a restart costs clients."""
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if not _UNIT.fullmatch(self.unit):
+            raise ValueError(f"not a unit name: {self.unit!r}")
+
+    @property
+    def probe(self) -> UnitProbe:
+        return UnitProbe(self.unit)
+
+    def _input_probes(self) -> dict[str, PathProbe]:
+        files = {path: PathProbe(path) for path in self.inputs}
+        return files | {path: PathProbe(path, read=False) for path in self.links}
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.probe, *self._input_probes().values())
+
+    def _stale(self, seen: Seen, state: UnitState) -> list[str]:
+        """Inputs that differ from what the running process was started with."""
+        stale = []
+        for path, probe in self._input_probes().items():
+            today = _today(seen[probe], path in self.links)
+            recorded = state.record.get(path)
+            if (
+                today is UNKNOWN
+                or recorded is None
+                or (today is not None and recorded != today)
+                or (today is None and recorded)
+            ):
+                stale.append(path)
+        return stale
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen[self.probe]
+        if state.load == "masked":
+            return Change("start", "masked", title=self.unit)
+        if state.active not in {"active", "reloading", "activating"}:
+            reason = "absent" if state.load == "not-found" else "failed" if state.active == "failed" else "stopped"
+            if self.enabled and state.load != "not-found" and state.enabled not in {"enabled", "static", "alias"}:
+                reason += " and disabled"
+            return Change("start", reason, title=self.unit)
+        stale = self._stale(seen, state)
+        if stale:
+            names = ", ".join(path.rsplit("/", 1)[1] for path in stale[:3])
+            if all(path in self.reloads for path in stale):
+                return Change(
+                    "reload",
+                    f"it has not read today's {names}",
+                    title=self.unit,
+                    interrupts="reload, no connection is dropped",
+                )
+            return Change(
+                "restart",
+                f"it runs with an earlier {names}",
+                title=self.unit,
+                interrupts=f"restart {self.unit}, {self.cost}",
+            )
+        if state.need_reload:
+            return Change("run", "systemd has not read its files", title=self.unit)
+        if self.enabled and state.enabled not in {"enabled", "static", "alias", "enabled-runtime", "generated"}:
+            return Change("run", "disabled: it would not start at boot", title=self.unit)
+        return None
+
+    def after(self, seen: Seen) -> Seen:
+        record: dict[str, str] = {}
+        for path, probe in self._input_probes().items():
+            state = seen[probe]
+            if path in self.links and not state.identity:
+                state = replace(state, kind="file", identity="new")
+                seen = seen.put(probe, state)
+            elif path not in self.links and not isinstance(state.sha256, str):
+                state = replace(state, kind="file", content=b"")
+                seen = seen.put(probe, state)
+            record[path] = str(_today(state, path in self.links))
+        return seen.put(
+            self.probe, UnitState("loaded", "active", "running", "enabled", invocation="new", record=record)
+        )
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        return "\n".join(["systemctl daemon-reload", *(service._fragment(change) for service, change in items)])
+
+    def _fragment(self, change: Change) -> str:
+        unit = word(self.unit)
+        lines = []
+        if change.reason.startswith("masked"):
+            lines.append(f"systemctl unmask {unit}; systemctl unmask --runtime {unit}; systemctl daemon-reload")
+        if self.enabled:
+            lines.append(f'systemctl enable -q {unit} || [ "$(systemctl is-enabled {unit})" = static ]')
+        tail = f"{{ systemctl --no-pager -q is-active {unit} || :; journalctl -u {unit} -n 20 --no-pager -o cat; exit 1; }}"
+        if change.action in {"restart", "start"}:
+            # What ran before must run again should this fail.
+            lines.append(f"if systemctl -q is-active {unit}; then undo_unit {unit}; fi")
+            lines.append(f"systemctl reset-failed {unit} 2>/dev/null || :")
+            lines.append(f"systemctl restart {unit} || {tail}")
+        elif change.action == "reload":
+            lines.append(f"undo_unit {unit}")
+            lines.append(f"systemctl reload-or-restart {unit} || {tail}")
+        if self.health and change.action != "run":
+            lines.append(self._wait(tail))
+        return "\n".join(lines)
+
+    def _wait(self, tail: str) -> str:
+        unit = word(self.unit)
+        return (
+            f"t=$(($(date +%s) + {self.health_seconds}))\n"
+            f"until ( {self.health}\n) >/dev/null 2>&1; do\n"
+            f"  if systemctl -q is-failed {unit}; then echo 'it ended while starting' >&2; {tail}; fi\n"
+            f'  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within {self.health_seconds} s" >&2; {tail}; fi\n'
+            "  sleep 0.1\ndone"
+        )

@@ -1,0 +1,124 @@
+"""What the product is made of: one page per step. A step knows no transport.
+
+A module of this package that has a `STEP` is a step: adding one adds a file and edits none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from provisioner.door import Door
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Look, Probe, Seen, T
+from provisioner.engine.resource import Resource
+from provisioner.errors import UsageError
+from provisioner.resources.facts import Facts
+from provisioner.secrets import Secret
+from provisioner.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a step may decide on. Built twice a run: as a guess before the host was seen (to
+    know what to look at), then for real; `resources` must not fail on the guess."""
+
+    settings: Settings
+    facts: Facts
+    secrets: Mapping[str, Secret]
+    """By vault name: `database.password`, `store.root.password` …"""
+    door: Door
+    seen: Seen = field(default_factory=Seen)
+    """What `looks` of the steps gave; empty in the guess."""
+    store_hint: str | None = None
+    """Path of the store's binary on the operator's machine, when one was given or is remembered."""
+
+    def known(self, look: Look[T], default: T) -> T:
+        """What was seen, or `default` in the guess."""
+        value = self.seen.get(look)
+        return default if value is None else value
+
+    @property
+    def store_step(self) -> str:
+        return self.settings.store.engine
+
+
+class Step(Protocol):
+    name: str
+    """What the user types: `minio`."""
+    summary: str
+    """One line for --help."""
+    needs: tuple[str, ...]
+    """Names or `provides` of the steps that must be in place."""
+    provides: str
+    """The part it plays (`store`, `dbms`) or its own name."""
+
+    def applies(self, settings: Settings) -> bool:
+        """Whether this stack has this step."""
+
+    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+        """What must be seen before the resources can be named (what a distribution installed)."""
+
+    def resources(self, context: Context) -> Sequence[Resource]:
+        """In the order in which one would do it by hand."""
+
+    def preflight(self, context: Context) -> Iterable[Check]:
+        """What would go wrong on this host, all at once, before anything is changed."""
+
+    def headline(self, context: Context) -> str:
+        """What the summary says of it: `16.10 from apt, local socket only`."""
+
+
+def registry() -> dict[str, Step]:
+    """Every step of this package by name."""
+    found: dict[str, Step] = {}
+    for module in pkgutil.iter_modules(__path__):
+        step: Step | None = getattr(importlib.import_module(f"{__name__}.{module.name}"), "STEP", None)
+        if step is not None:
+            found[step.name] = step
+    return found
+
+
+def ordered(settings: Settings, steps: Mapping[str, Step] | None = None) -> list[Step]:
+    """The steps of this stack, each after its needs."""
+    mine = [s for s in (steps or registry()).values() if s.applies(settings)]
+    done: list[Step] = []
+    names: set[str] = set()
+    while len(done) < len(mine):
+        ready = sorted(
+            (s for s in mine if s not in done and set(s.needs) <= names),
+            key=lambda s: (len(s.needs), s.provides not in {"store"}, s.name),
+        )
+        if not ready:
+            raise ValueError("steps need each other in a circle")
+        done.append(ready[0])
+        names |= {ready[0].name, ready[0].provides}
+    return done
+
+
+def needed(step: Step, steps: Sequence[Step]) -> list[Step]:
+    """The steps that `step` needs, directly or not, in order."""
+    wanted = set(step.needs)
+    for other in reversed(steps):
+        if other.name in wanted or other.provides in wanted:
+            wanted |= set(other.needs)
+    return [s for s in steps if (s.name in wanted or s.provides in wanted) and s is not step]
+
+
+def named(name: str, settings: Settings) -> Step:
+    """The step `name` of this stack; UsageError says which engine the stack has instead."""
+    steps = registry()
+    step = steps.get(name)
+    if step is None:
+        raise UsageError(f"no step is called {name}", next=f"steps: {', '.join(steps)}")
+    if not step.applies(settings):
+        instead = next((s.name for s in ordered(settings, steps) if s.provides == step.provides), None)
+        raise UsageError(
+            f"this stack has no {name}",
+            why=f"its {step.provides} is {instead}" if instead else "",
+            next=f"provision {instead}" if instead else "",
+        )
+    return step
