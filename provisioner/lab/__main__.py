@@ -53,7 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     down.set_defaults(run=_down)
 
     commands.add_parser("list", help="hosts and their state").set_defaults(run=_list)
-    for name, action in (("reboot", hosts.reboot), ("reset", hosts.reset), ("boot", hosts.boot), ("halt", hosts.halt)):
+    for name, action in (
+        ("reboot", hosts.reboot),
+        ("reset", hosts.reset),
+        ("rewind", hosts.rewind),
+        ("boot", hosts.boot),
+        ("halt", hosts.halt),
+    ):
         command = commands.add_parser(name, help=(action.__doc__ or "").splitlines()[0])
         command.add_argument("name")
         command.set_defaults(run=lambda arguments, action=action: action(arguments.name) and None)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from provisioner.errors import Refused
-from provisioner.lab import mounts
+from provisioner.lab import mounts, surroundings
 from provisioner.lab.machine import run
 from provisioner.lab.places import IMAGES, locked
+from provisioner.lab.surroundings import Surroundings
 
 SUITES = ("bookworm", "trixie", "bullseye")
 VARIANTS = ("plain", "sudo-rs")
@@ -25,13 +24,8 @@ PACKAGES = (
     "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "python3", "sudo", "iproute2",
     "ca-certificates", "curl", "procps",
 )  # fmt: skip
-MIRROR = "http://mirror.example/debian"
-SECURITY = "http://mirror.example/debian-security"
 # Raised when what `_finish` does changes.
-EDITION = 1
-
-_CERTIFICATES = Path("/usr/local/share/ca-certificates")
-_COPIED = (Path("/etc/pip.conf"), Path("/etc/uv/uv.toml"))
+EDITION = 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,8 @@ class Recipe:
     variant: str
     packages: tuple[str, ...]
     sources: tuple[str, ...]
-    files: tuple[tuple[str, str], ...]
+    apt: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]  # path, sha256
     edition: int = EDITION
 
     @property
@@ -54,62 +49,70 @@ class Recipe:
         return IMAGES / f"{self.suite}-{self.variant}-{self.digest}"
 
 
-def recipe(suite: str, variant: str = "plain", packages: Sequence[str] = ()) -> Recipe:
-    """The recipe of an image on this machine. Raises Refused for an unknown suite or variant."""
+def recipe(suite: str, variant: str, packages: Sequence[str], around: Surroundings) -> Recipe:
+    """The recipe of an image. Raises Refused for an unknown suite or variant."""
     if suite not in SUITES:
         raise Refused(f"no image for {suite!r}", next=f"use one of {', '.join(SUITES)}")
     if variant not in VARIANTS or (variant == "sudo-rs" and suite != "trixie"):
         raise Refused(f"no variant {variant!r} of {suite}", next="use plain, or sudo-rs with trixie")
     extra = ("sudo-rs", "rust-coreutils") if variant == "sudo-rs" else ()
-    files = [(str(path), _digest(path)) for path in (*sorted(_CERTIFICATES.glob("*.crt")), *_COPIED) if path.is_file()]
     return Recipe(
         suite=suite,
         variant=variant,
         packages=(*PACKAGES, *extra, *sorted(set(packages))),
-        sources=sources(suite),
-        files=tuple(files),
+        sources=surroundings.sources(suite, around.mirror, around.security),
+        apt=around.apt,
+        files=tuple((path, hashlib.sha256(content).hexdigest()) for path, content in sorted(around.files.items())),
     )
-
-
-def sources(suite: str, mirror: str = MIRROR, security: str = SECURITY) -> tuple[str, ...]:
-    """One-line apt sources of a suite: release, updates and security."""
-    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    lines = [f"deb [signed-by={keyring}] {mirror} {name} main" for name in (suite, f"{suite}-updates")]
-    return (*lines, f"deb [signed-by={keyring}] {security} {suite}-security main")
 
 
 def ensure(suite: str = "bookworm", variant: str = "plain", packages: Sequence[str] = ()) -> Path:
     """The root directory of the image, built (about 20 s, 330 MB) when it is not there."""
-    wanted = recipe(suite, variant, packages)
-    if wanted.directory.is_dir():
-        return wanted.directory
-    with locked(f"image-{suite}-{variant}", seconds=1800):
-        if not wanted.directory.is_dir():
-            _build(wanted)
+    around = surroundings.read()
+    wanted = recipe(suite, variant, packages, around)
+    if not wanted.directory.is_dir():
+        with locked(f"image-{suite}-{variant}", seconds=1800) as lock:
+            if not wanted.directory.is_dir():
+                _build(wanted, around, lock)
     return wanted.directory
 
 
-def _build(wanted: Recipe) -> None:
+def unused(in_use: set[str]) -> list[Path]:
+    """Images that none of the directories `in_use` is."""
+    return [path for path in sorted(IMAGES.glob("[a-z]*")) if str(path) not in in_use]
+
+
+def _build(wanted: Recipe, around: Surroundings, lock: int) -> None:
     building = IMAGES / f".building-{wanted.suite}-{wanted.variant}"
     mounts.unmount(building)
     mounts.remove_tree(building)
+    settings = [f"--aptopt={line.rstrip(';')}" for line in wanted.apt]
     run(
         (
-            "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted.packages)}",
-            "--aptopt=Acquire::Check-Valid-Until \"false\"", wanted.suite, str(building), *wanted.sources,
-        ),  # fmt: skip
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            "--variant=minbase",
+            f"--include={','.join(wanted.packages)}",
+            *settings,
+            wanted.suite,
+            str(building),
+            *wanted.sources,
+        ),
         what=f"build the {wanted.suite} image",
         seconds=1500,
+        # It outlives a killed caller: the next one must wait for it, not delete what it writes.
+        inherit=(lock,),
     )
-    _finish(building, wanted)
+    _finish(building, wanted, around)
     building.rename(wanted.directory)
 
 
-def _finish(root: Path, wanted: Recipe) -> None:
-    for path, _ in wanted.files:
+def _finish(root: Path, wanted: Recipe, around: Surroundings) -> None:
+    for path, content in around.files.items():
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        target.write_bytes(content)
     inside = ("chroot", str(root))
     run((*inside, "update-ca-certificates"), what="install the machine's certificates in the image")
     run((*inside, "systemctl", "enable", "systemd-networkd.service", "ssh.service"), what="enable the image's network")
@@ -124,18 +127,14 @@ def _finish(root: Path, wanted: Recipe) -> None:
 
 def _prefer_rust(root: Path) -> None:
     """Make sudo-rs the sudo and the Rust coreutils the first in PATH, as Ubuntu 26.04 has them."""
-    programs = root / "usr/lib/cargo/bin"
-    for name in ("sudo", "visudo", "su"):
-        if (programs / name).exists():
-            place = f"/usr/{'sbin' if name == 'visudo' else 'bin'}/{name}"
+    programs = Path("/usr/lib/cargo/bin")
+    for place in ("/usr/bin/sudo", "/usr/sbin/visudo"):
+        program = programs / Path(place).name
+        if (root / program.relative_to("/")).exists():
             divert = ("dpkg-divert", "--local", "--rename", "--divert", f"{place}.classic", "--add", place)
-            run(("chroot", str(root), *divert), what=f"make sudo-rs the {name}")
-            os.symlink(f"/usr/lib/cargo/bin/{name}", root / place.lstrip("/"))
-    for program in (programs / "coreutils").glob("*"):
-        link = root / "usr/local/bin" / program.name
+            run(("chroot", str(root), *divert), what=f"make sudo-rs's {program.name} the default")
+            (root / place.lstrip("/")).symlink_to(program)
+    for binary in (root / "usr/lib/cargo/bin/coreutils").glob("*"):
+        link = root / "usr/local/bin" / binary.name
         if not link.exists():
-            os.symlink(f"/usr/lib/cargo/bin/coreutils/{program.name}", link)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+            link.symlink_to(programs / "coreutils" / binary.name)

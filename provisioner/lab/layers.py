@@ -67,7 +67,8 @@ def remove(layer: Layer) -> None:
     """Delete a layer; raises Refused while a host or another layer stands on it."""
     with locked("layers"):
         own = str(LAYERS / layer.id / "upper")
-        hosts = [record.spec.name for path in HOSTS.glob("*/state.json") if (record := read(path)) and own in record.spec.lower]
+        records = [record for path in HOSTS.glob("*/state.json") if (record := read(path))]
+        hosts = [record.spec.name for record in records if own in record.spec.lower]
         above = [other.id for other in known() if other.id != layer.id and own in other.lower]
         if hosts or above:
             raise Refused(f"layer {layer.id} is in use", why=f"by {', '.join(hosts + above)}")

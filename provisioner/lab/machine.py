@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from provisioner.errors import ProvisionError, Refused
 
@@ -19,6 +20,9 @@ NEEDS = {
     "ssh-keygen": "openssh-client",
 }
 
+# Ubuntu has it in a package of its own.
+DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
 _INSTEAD = "use any Debian or Ubuntu machine or virtual machine as root, or give --host a real server"
 
 
@@ -30,11 +34,12 @@ def run(
     stdin: str = "",
     env: dict[str, str] | None = None,
     check: bool = True,
+    inherit: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of this machine to its end; `what` names the deed in the error.
 
     `stdin` is text and may hold a secret; argv may not. Raises ProvisionError when it is missing, takes
-    longer than `seconds`, or (with `check`) exits non-zero.
+    longer than `seconds`, or (with `check`) exits non-zero. `inherit` are descriptors the program keeps.
     """
     try:
         done = subprocess.run(
@@ -44,8 +49,9 @@ def run(
             text=True,
             errors="replace",
             timeout=seconds,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            env={**os.environ, "PATH": _path(), "LC_ALL": "C.UTF-8", **(env or {})},
             check=False,
+            pass_fds=inherit,
         )
     except FileNotFoundError:
         raise ProvisionError(f"cannot {what}", why=f"{argv[0]} is not installed") from None
@@ -75,6 +81,8 @@ def require() -> None:
             next="run the same command with sudo, or give --host a real server",
         )
     missing = sorted({package for program, package in NEEDS.items() if not _present(program)})
+    if not DEBIAN_KEYRING.exists():
+        missing.append("debian-archive-keyring")
     if missing:
         install(missing)
         still = sorted(program for program in NEEDS if not _present(program))
@@ -104,5 +112,9 @@ def install(packages: Sequence[str]) -> None:
 
 
 def _present(program: str) -> bool:
-    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    return shutil.which(program, path=path) is not None
+    return shutil.which(program, path=_path()) is not None
+
+
+def _path() -> str:
+    """PATH with the administrator's directories, which `su` without a dash leaves out."""
+    return os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"

@@ -36,7 +36,7 @@ def checked(address: str) -> str:
     except ValueError:
         raise Refused(f"{address!r} is not an IPv4 address", next=f"use one of {RANGE}") from None
     if wanted not in RANGE or wanted in (GATEWAY, RANGE.network_address, RANGE.broadcast_address):
-        raise Refused(f"{address} is not a lab host's address", next=f"use 10.151.0.1 to 10.151.0.253")
+        raise Refused(f"{address} is not a lab host's address", next="use 10.151.0.1 to 10.151.0.253")
     return str(wanted)
 
 

@@ -27,10 +27,11 @@ def prepare() -> None:
 
 
 @contextmanager
-def locked(name: str, *, seconds: float = 600.0) -> Iterator[None]:
+def locked(name: str, *, seconds: float = 600.0) -> Iterator[int]:
     """Hold the machine-wide lock `name`; the kernel frees it when the process dies, however it dies.
 
-    Raises Locked after `seconds`.
+    Yields the lock's descriptor: a child that inherits it holds the lock for as long as it lives. Raises
+    Locked after `seconds`.
     """
     prepare()
     descriptor = os.open(LOCKS / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -48,6 +49,6 @@ def locked(name: str, *, seconds: float = 600.0) -> Iterator[None]:
                         next=f"see who holds it: fuser -v {LOCKS / (name + '.lock')}",
                     ) from None
                 time.sleep(0.05)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -99,6 +99,12 @@ def end(name: str, identity: Identity | None, *, seconds: float) -> None:
     _clear(name)
 
 
+def leftovers() -> list[str]:
+    """Names of hosts that still have a cgroup, whether or not anything else of them is left."""
+    found = {path.name for root in _hierarchies() for path in (root / "provision-lab").glob("*") if path.is_dir()}
+    return sorted(found)
+
+
 def _signal(identity: Identity, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(identity.pid)

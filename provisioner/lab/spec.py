@@ -109,5 +109,5 @@ def _spec(document: dict[str, Any]) -> Spec:
     known = {one.name: document[one.name] for one in fields(Spec) if one.name in document}
     account = known.pop("account", None)
     bind = tuple(Bind(**one) for one in known.pop("bind", ()))
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
     return Spec(**plain, bind=bind, account=Account(**account) if account else None)
