@@ -1,0 +1,125 @@
+"""What only the operator can see: the row in the database, and what MLflow's key may not do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from provisioner.secrets import Secret
+from provisioner.verify.context import Context, Finding, Step
+from provisioner.verify.deadline import bounded
+from provisioner.verify.faults import Fault, clean
+from provisioner.verify.http import HttpError
+from provisioner.verify.s3 import bucket_names, s3_code, s3_request
+from provisioner.verify.storefaults import blamed
+
+
+def postgresql(host: str, port: int, name: str, user: str, password: Secret) -> Callable[[], Any]:
+    """A factory of connections for `verify(database=...)`; `host` may be the directory of a
+    forwarded socket. Needs psycopg2, imported when it is called."""
+
+    def connect() -> Any:
+        import psycopg2
+
+        return psycopg2.connect(
+            host=host,
+            port=port,
+            dbname=name,
+            user=user,
+            password=password.reveal(),
+            connect_timeout=5,
+            options="-c statement_timeout=5000 -c default_transaction_read_only=on",
+        )
+
+    return connect
+
+
+def database_row(context: Context) -> str:
+    """The run is in the stack's own database, read as MLflow's own role.
+
+    A server whose environment file is missing starts on a fresh SQLite file in its working
+    directory, and everything looks right through the API.
+    """
+    connect = context.database
+    assert connect is not None
+
+    def look() -> tuple[Any, ...] | None:
+        connection = connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT experiment_id FROM runs WHERE run_uuid = %s", (context.run_id,))
+                row: tuple[Any, ...] | None = cursor.fetchone()
+                return row
+        finally:
+            connection.close()
+
+    try:
+        row = bounded(context.deadline.within(10).remaining, look)
+    except TimeoutError:
+        raise _unseen("no answer from the database within 10 s", "postgres") from None
+    except Exception as error:
+        text = clean(str(error), 200)
+        if "does not exist" in text and "runs" in text:
+            row = None
+        else:
+            step = "database" if "authentication" in text or "does not exist" in text else "postgres"
+            raise _unseen(text, step) from None
+    if row is None:
+        what = "MLflow writes into another database than this stack's: nothing logged now is in its backups."
+        why = (
+            "The run is not in the stack's database. A server without its environment file falls back to an "
+            "SQLite file of its own."
+        )
+        raise Fault("other-database", "the test run's row is missing", what=what, why=why, step="mlflow")
+    if str(row[0]) != context.experiment_id:
+        raise _unseen("the run's row belongs to another experiment", "mlflow")
+    return "the run's row"
+
+
+def _unseen(text: str, step: str) -> Fault:
+    what = "MLflow answers, but the stack's database cannot be read as MLflow's role."
+    why = "MLflow uses another database, or lives on connections made before the role or the server changed."
+    return Fault("database", text, what=what, why=why, step=step)
+
+
+def bucket_policy(context: Context) -> Finding:
+    """MLflow's key opens its bucket and nothing else: no other bucket, no new one."""
+    access = context.store
+    assert access is not None
+    deadline = context.deadline.within(15)
+    spare = f"provision-verify-{os.urandom(6).hex()}"
+    try:
+        own = s3_request(access, "GET", f"/{access.bucket}", deadline, {"list-type": "2", "max-keys": "1"})
+        if own.status != 200:
+            raise blamed(context, f"HTTP {own.status} {s3_code(own.body)}".rstrip(), "the store's own view")
+        visible = s3_request(access, "GET", "/", deadline)
+        others = [name for name in bucket_names(visible.body) if name != access.bucket]
+        for name in [*others[:2], spare]:
+            other = s3_request(access, "GET", f"/{name}", deadline, {"list-type": "2", "max-keys": "1"})
+            if other.status == 200:
+                raise _too_much(f"it lists the bucket {clean(name, 63)}")
+        made = s3_request(access, "PUT", f"/{spare}", deadline)
+        if made.status == 200:
+            s3_request(access, "DELETE", f"/{spare}", deadline)
+            raise _too_much("it makes new buckets")
+    except HttpError as error:
+        raise blamed(context, str(error), "the store's own view") from None
+    if made.status != 403:
+        return Finding(f"CreateBucket: HTTP {made.status} {s3_code(made.body)}, AccessDenied was expected", "warn")
+    return Finding(f"only the bucket {access.bucket}; no other, no new one")
+
+
+def _too_much(detail: str) -> Fault:
+    what = "Whoever gets MLflow's key for the store gets more than MLflow's bucket."
+    return Fault(
+        "store-rights",
+        detail,
+        what=what,
+        why="The policy of MLflow's user in the store is too wide.",
+        step="bucket",
+    )
+
+
+DATABASE = Step("database-row", "row in the database", "database", database_row, ("run",))
+STORE = Step("bucket-policy", "store's key", "store", bucket_policy)

@@ -1,0 +1,212 @@
+"""What can be wrong with a tracking server: what users lose, why, and what helps."""
+
+from __future__ import annotations
+
+import re
+
+from provisioner.secrets import masked
+from provisioner.verify.http import HttpError, Response
+from provisioner.verify.target import Origin, Target
+
+
+class Fault(Exception):
+    """A check that failed. `id` names the kind of fault (stable, in JSON), `detail` what was seen,
+    `what` what users lose, `why` the cause as far as it shows from outside; `step` is the step of
+    `provision` that repairs it, `owner` the advice to whoever runs a server that is not ours."""
+
+    def __init__(self, id: str, detail: str, *, what: str, why: str = "", step: str = "", owner: str = ""):
+        super().__init__(detail)
+        self.id = id
+        self.detail = detail
+        self.what = what
+        self.why = why
+        self.step = step
+        self.owner = owner
+
+    def next(self, target: Target) -> str:
+        """The next command, or the advice where no command of ours applies."""
+        if target.repair is None or not self.step:
+            return self.owner
+        return " ".join(part for part in ("provision", self.step, target.repair) if part)
+
+
+def clean(text: str | bytes, limit: int = 160) -> str:
+    """Foreign text for a terminal: one printable line of at most `limit` characters, no secrets."""
+    if isinstance(text, bytes):
+        text = text[: 8 * limit].decode("utf-8", "replace")
+    line = " ".join("".join(c if c.isprintable() else " " for c in masked(text)).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def unreachable(target: Target, error: HttpError) -> Fault:
+    """Nothing at the URL's host and port speaks HTTP with this machine."""
+    origin = target.origin
+    what = "Nobody reaches MLflow from here."
+    if error.kind == "resolve":
+        why = f"The name {origin.host} does not resolve on this machine."
+        return Fault("name", str(error), what=what, why=why, owner="add the name to DNS or to /etc/hosts here")
+    if error.kind == "refused":
+        why = f"Nothing listens on port {origin.port} of {origin.host}, or a firewall rejects it."
+        return Fault("port", str(error), what=what, why=why, step="proxy", owner="start the server")
+    if error.kind == "tls":
+        return _tls(target, str(error))
+    if error.kind in ("garbage", "closed"):
+        why = f"What listens on port {origin.port} does not answer {origin.scheme} requests."
+        if origin.scheme == "http":
+            why += " It may speak https."
+        return Fault("not-http", str(error), what=what, why=why, step="proxy", owner="check scheme and port of the URL")
+    if error.kind == "timeout":
+        why = f"{origin.host} port {origin.port} does not answer: a firewall drops the packets, or the server hangs."
+        owner = "open the port, or restart the server"
+        return Fault("timeout", str(error), what=what, why=why, step="proxy", owner=owner)
+    return Fault("unreachable", clean(str(error)), what=what, why=f"No way to {origin.host} from this machine.")
+
+
+def _tls(target: Target, text: str) -> Fault:
+    what = "Clients refuse to talk to this server."
+    lower = text.lower()
+    if "mismatch" in lower or "not valid for" in lower:
+        why = f"The certificate does not name {target.origin.host}."
+        return Fault("tls-name", text, what=what, why=why, step="proxy", owner="use a name of the certificate")
+    if "expired" in lower or "not yet valid" in lower:
+        why = "The certificate's time is over or has not begun; or this machine's clock is wrong."
+        return Fault("tls-expired", text, what=what, why=why, step="proxy", owner="renew the certificate")
+    if "certificate" in lower:
+        why = "This machine does not know the CA that signed the certificate."
+        owner = "set MLFLOW_TRACKING_SERVER_CERT_PATH and REQUESTS_CA_BUNDLE to the CA's file"
+        return Fault("tls-ca", text, what=what, why=why, owner=owner)
+    why = f"Port {target.origin.port} of {target.origin.host} does not speak TLS as asked."
+    return Fault("tls", text, what=what, why=why, step="proxy", owner="check scheme and port of the URL")
+
+
+def answered(target: Target, error: HttpError, doing: str) -> Fault:
+    """The server took the connection earlier and now, while `doing`, gave no usable answer."""
+    why = {
+        "timeout": "It takes requests and does not finish them: overloaded, or its database or store hangs.",
+        "closed": "The connection was cut: the server or the proxy in front restarts or crashes.",
+        "large": "The answer is far larger than MLflow's.",
+        "garbage": "The answer is not HTTP.",
+    }.get(error.kind, "The server went away during the check.")
+    what = f"MLflow does not answer reliably ({doing})."
+    return Fault("no-answer", str(error), what=what, why=why, step="mlflow", owner="look at the server's log")
+
+
+def refused(target: Target, response: Response, doing: str) -> Fault:
+    """What an answer that is not success means, wherever in the check it comes."""
+    status, body = response.status, response.body
+    said = f"{doing}: HTTP {status} {clean(body, 110)}".rstrip()
+    if status == 403 and b"Invalid Host header" in body:
+        host = target.origin.netloc
+        why = f"MLFLOW_SERVER_ALLOWED_HOSTS on the server does not list {host}."
+        what = f"Every request to {host} is refused (403); /health stays green."
+        owner = f"add {host} to MLFLOW_SERVER_ALLOWED_HOSTS and restart MLflow"
+        return Fault("host-header", said, what=what, why=why, step="mlflow", owner=owner)
+    if status == 403 and b"Cross-origin" in body:
+        return cors(target, said)
+    if status == 401:
+        return _login(target, said)
+    if status == 403:
+        what = "This login may not do what a client does."
+        return Fault(
+            "permission",
+            said,
+            what=what,
+            why="The account lacks the permission.",
+            owner="ask the server's admin",
+        )
+    if 300 <= status < 400:
+        return redirected(target, response, doing)
+    if status == 413:
+        what = "Uploads of models and data files fail."
+        why = "The proxy in front limits the size of a request (nginx: client_max_body_size)."
+        return Fault("too-large", said, what=what, why=why, step="proxy", owner="set client_max_body_size 0")
+    if status == 503 and b"TEMPORARILY_UNAVAILABLE" in body:
+        what = "MLflow is up and can do nothing: no run is logged, no list is shown; /health stays green."
+        why = "MLflow cannot reach its database."
+        owner = "start the database, then look at MLFLOW_BACKEND_STORE_URI"
+        return Fault("database-down", said, what=what, why=why, step="postgres", owner=owner)
+    if status in (502, 503, 504):
+        what = "Nobody reaches MLflow."
+        why = "The proxy answers, MLflow behind it does not: stopped, starting, or hanging."
+        return Fault("mlflow-down", said, what=what, why=why, step="mlflow", owner="start the MLflow server")
+    if status == 400 and b"plain HTTP request was sent to HTTPS port" in body:
+        why = f"Port {target.origin.port} speaks https."
+        return Fault("scheme", said, what="Clients cannot use this URL.", why=why, owner="write https:// in the URL")
+    if status == 404:
+        why = "No MLflow at this URL: a wrong path prefix, another service, or a very old version."
+        return Fault(
+            "not-mlflow",
+            said,
+            what="Clients cannot use this URL.",
+            why=why,
+            step="proxy",
+            owner="check the URL",
+        )
+    what = f"MLflow fails at: {doing}."
+    return Fault(
+        "server-error",
+        said,
+        what=what,
+        why="The reason is in MLflow's log.",
+        step="mlflow",
+        owner="look at the server's log",
+    )
+
+
+def cors(target: Target, said: str) -> Fault:
+    """The server blocks browsers on its own page: POSTs with the page's Origin are 403."""
+    origin = target.origin
+    what = "In a browser the page opens and its lists stay empty; Python clients are not affected."
+    why = f"MLFLOW_SERVER_CORS_ALLOWED_ORIGINS on the server does not list {origin}."
+    owner = f"add {origin} to MLFLOW_SERVER_CORS_ALLOWED_ORIGINS and restart MLflow"
+    return Fault("cors", said, what=what, why=why, step="mlflow", owner=owner)
+
+
+def _login(target: Target, said: str) -> Fault:
+    if not target.has_login:
+        what = "The server wants a login and none was given."
+        owner = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)"
+        return Fault("login-missing", said, what=what, owner=owner)
+    what = "The login is refused: clients with these settings are locked out."
+    why = "The user name, password or token is not what the server knows."
+    owner = "correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return Fault("login-wrong", said, what=what, why=why, step="proxy", owner=owner)
+
+
+def open_door(target: Target) -> Fault:
+    """A server that was set up with a login and lets a request without one in."""
+    what = "Everyone who reaches this address reads, changes and deletes all runs."
+    why = "A request without a login was answered; the server's login is switched off."
+    owner = "switch the server's login on, or leave MLFLOW_TRACKING_USERNAME unset when it has none"
+    return Fault("login-open", "answered without a login", what=what, why=why, step="proxy", owner=owner)
+
+
+def redirected(target: Target, response: Response, doing: str) -> Fault:
+    """A redirect where MLflow answers itself: https enforced, a login page, a trailing slash."""
+    place = clean(response.headers.get("location", "").split("?")[0], 80)
+    detail = f"{doing}: HTTP {response.status} to {place or 'nowhere'}"
+    what = "MLflow's clients get no answer at this URL."
+    why = "A proxy in front sends requests elsewhere."
+    owner = "use the URL without the detour"
+    if place.startswith("https://") and target.origin.scheme == "http":
+        why, owner = "The server wants https.", f"use {place.split('/', 3)[0]}//{place.split('/', 3)[2]}"
+    elif re.search(r"login|oauth|auth|sso", place):
+        why, owner = (
+            "A login page for browsers is in front; clients need a token.",
+            "set MLFLOW_TRACKING_TOKEN",
+        )
+    return Fault("redirect", detail, what=what, why=why, step="proxy", owner=owner)
+
+
+def not_mlflow(target: Target, doing: str, body: bytes) -> Fault:
+    """Success in status only: a web page or broken JSON instead of MLflow's answer."""
+    kind = "a web page" if b"<html" in body[:2000].lower() else "no JSON of MLflow's"
+    what = "Clients cannot use this URL."
+    why = "Something else than MLflow answers here (a proxy's page, another service, a wrong path)."
+    return Fault("not-mlflow", f"{doing}: {kind}", what=what, why=why, step="proxy", owner="check the URL")
+
+
+def shown(origin: Origin, path: str, limit: int = 60) -> str:
+    """An address without its query: a presigned signature is a password."""
+    path = path.split("?")[0]
+    return f"{origin}{clean(path, limit)}"

@@ -1,0 +1,242 @@
+"""A small HTTP/1.1 client: keep-alive, bounded in bytes and in time, nothing followed.
+
+The standard library's http.client with the two things it lacks: a deadline for a whole exchange
+(its timeout begins anew with every byte received) and a bound on the body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from provisioner.verify.deadline import Deadline, bounded
+from provisioner.verify.target import Connect, Origin
+
+Kind = Literal["resolve", "refused", "unreachable", "timeout", "tls", "closed", "garbage", "large"]
+
+JSON_LIMIT = 4 * 2**20
+"""Bytes of an ordinary answer; MLflow's own pages of results stay far below."""
+
+
+class HttpError(Exception):
+    """No usable answer. `kind` tells the reasons apart; the text is for people."""
+
+    def __init__(self, kind: Kind, text: str):
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer; `headers` has lower-case names, the last of equal ones wins."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads of a socket that all end by one deadline, however slowly the bytes trickle."""
+
+    def __init__(self, wire: _Wire):
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        self._wire.sock.settimeout(self._wire.deadline.remaining)
+        return self._wire.sock.recv_into(buffer)  # type: ignore[arg-type]
+
+
+class _Wire:
+    """What http.client sees as its socket."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline):
+        self.sock = sock
+        self.deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        # sendall's timeout covers all of the data, unlike that of reads.
+        self.sock.settimeout(self.deadline.remaining)
+        self.sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self), 65536)
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class _Line(http.client.HTTPConnection):
+    """A connection over a socket that is already open."""
+
+    def __init__(self, origin: Origin, wire: _Wire):
+        super().__init__(origin.host, origin.port)
+        self.wire = wire
+        self.sock = wire
+        self.used = False
+
+    def connect(self) -> None:
+        raise ConnectionError("the connection was closed")
+
+
+@dataclass
+class Client:
+    """HTTP to several origins, one kept connection each. Not for several threads.
+
+    `carry` names the origin whose connections `connect` makes.
+    """
+
+    deadline: Deadline
+    carry: Origin
+    connect: Connect | None = None
+    ca_file: str | None = None
+    insecure: bool = False
+    _lines: dict[Origin, _Line] = field(default_factory=dict)
+
+    def request(
+        self,
+        method: str,
+        origin: Origin,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float = 10.0,
+        limit: int = JSON_LIMIT,
+    ) -> Response:
+        """One exchange within `timeout` s and the client's deadline, at most `limit` bytes back.
+
+        A kept connection that the server closed meanwhile is opened anew, once. Redirects are
+        answers like any other. Raises `HttpError`.
+        """
+        deadline = self.deadline.within(timeout)
+        line = self._lines.pop(origin, None)
+        try:
+            if line is not None:
+                line.wire.deadline = deadline
+                try:
+                    return self._exchange(line, method, origin, path, headers or {}, body, limit)
+                except (http.client.RemoteDisconnected, ConnectionError):
+                    line.close()
+            line = _Line(origin, _Wire(self._open(origin, deadline), deadline))
+            return self._exchange(line, method, origin, path, headers or {}, body, limit)
+        except HttpError:
+            raise
+        except TimeoutError:
+            raise HttpError("timeout", f"no complete answer within {timeout:.0f} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise HttpError("tls", f"certificate refused: {error.verify_message}") from None
+        except ssl.SSLError as error:
+            raise HttpError("tls", f"TLS failed: {error.reason or error}") from None
+        except (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError):
+            raise HttpError("closed", "the connection was closed before the answer was complete") from None
+        except OSError as error:
+            raise HttpError("unreachable", error.strerror or str(error)) from None
+        except (http.client.HTTPException, ValueError):
+            raise HttpError("garbage", "the answer is not HTTP") from None
+
+    def _exchange(
+        self,
+        line: _Line,
+        method: str,
+        origin: Origin,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        limit: int,
+    ) -> Response:
+        keep = False
+        try:
+            line.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in {"Host": origin.netloc, "Accept-Encoding": "identity", **headers}.items():
+                line.putheader(name, value)
+            if body is not None:
+                line.putheader("Content-Length", str(len(body)))
+            line.endheaders()
+            if body:
+                # A server may refuse early (413) and stop reading: its answer is worth more than
+                # the broken pipe.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    for start in range(0, len(body), 262144):
+                        line.send(body[start : start + 262144])
+            answer = line.getresponse()
+            data = answer.read(limit + 1)
+            if len(data) > limit:
+                raise HttpError("large", f"the answer is larger than {limit} bytes")
+            if not answer.isclosed() and answer.length:
+                # http.client gives a short body without a word.
+                raise HttpError("closed", f"the connection was closed {answer.length} bytes too early")
+            keep = answer.isclosed() and not answer.will_close
+            return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, data)
+        finally:
+            if keep:
+                self._lines[origin] = line
+            else:
+                line.close()
+
+    def _open(self, origin: Origin, deadline: Deadline) -> socket.socket:
+        if self.connect is not None and origin == self.carry:
+            try:
+                sock = self.connect(origin.host, origin.port, deadline.within(10).remaining)
+            except ConnectionRefusedError:
+                raise HttpError("refused", "connection refused") from None
+        else:
+            sock = dial(origin.host, origin.port, deadline)
+        if origin.scheme == "http":
+            return sock
+        try:
+            sock.settimeout(deadline.remaining)
+            return self._tls().wrap_socket(sock, server_hostname=origin.host)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _tls(self) -> ssl.SSLContext:
+        if self.insecure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise HttpError("tls", f"the CA file cannot be read: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+
+
+def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """A TCP connection; every address of the name is tried, 5 s each. Raises `HttpError`."""
+    try:
+        # The resolver has no timeout that can be set from here.
+        found = bounded(deadline.within(8).remaining, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        raise HttpError("resolve", f"{host} does not resolve") from None
+    failure: OSError = OSError("no address")
+    for family, kind, protocol, _, address in found[:8]:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(deadline.within(5).remaining)
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    if isinstance(failure, ConnectionRefusedError):
+        raise HttpError("refused", "connection refused")
+    if isinstance(failure, TimeoutError):
+        raise HttpError("timeout", f"no answer from {host} port {port}")
+    raise HttpError("unreachable", failure.strerror or str(failure))

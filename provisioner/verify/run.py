@@ -1,0 +1,103 @@
+"""The whole verification, from the first packet to the kept run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.engine.check import Check
+from provisioner.verify import artifacts, behind, door, registry, tidy, tracking
+from provisioner.verify.api import Api
+from provisioner.verify.context import Context, Step, perform
+from provisioner.verify.deadline import Deadline
+from provisioner.verify.s3 import StoreAccess
+from provisioner.verify.target import Target
+
+_RESERVE = 7.0
+"""Seconds kept for taking the run away again after a failure."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verification found. `what`, `why`, `next` speak of the first fault (`fault` is its
+    stable kind) and are empty without one; `run_url` is the kept run, None when it failed."""
+
+    checks: tuple[Check, ...]
+    vantage: str
+    seconds: float
+    run_url: str | None = None
+    experiment_id: str = ""
+    run_id: str = ""
+    version: str = ""
+    fault: str = ""
+    what: str = ""
+    why: str = ""
+    next: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not any(check.status == "fail" for check in self.checks)
+
+
+def verify(
+    target: Target,
+    *,
+    database: Callable[[], Any] | None = None,
+    store: StoreAccess | None = None,
+    on_check: Callable[[Check], None] | None = None,
+    budget_seconds: float = 60.0,
+) -> Outcome:
+    """Log a test run the way a client does and read everything back; raises nothing of the server's.
+
+    `database` gives a DB-API connection to the stack's database as MLflow's role (`postgresql` makes
+    such a factory), `store` is the object store as MLflow's user; each adds a check. `on_check` is
+    called as each check ends. Ends within `budget_seconds` whatever the server does.
+    """
+    begun = time.monotonic()
+    deadline = Deadline(max(1.0, budget_seconds - _RESERVE))
+    api = Api(target, deadline)
+    context = Context(target, api, deadline, database, store)
+
+    def check(step: Step) -> None:
+        done = perform(step, context)
+        context.checks[done.id] = done
+        if on_check is not None:
+            on_check(done)
+
+    try:
+        for step in _steps(database is not None, store is not None):
+            check(step)
+        if context.fault is None:
+            check(tidy.KEEP)
+            check(tidy.TIDY)
+        if context.fault is not None:
+            tidy.discard(context)
+    finally:
+        api.close()
+    fault = context.fault
+    kept = fault is None and bool(context.run_id)
+    page = f"{target.url}/#/experiments/{context.experiment_id}/runs/{context.run_id}"
+    return Outcome(
+        checks=tuple(context.checks.values()),
+        vantage=target.vantage,
+        seconds=time.monotonic() - begun,
+        run_url=page if kept else None,
+        experiment_id=context.experiment_id,
+        run_id=context.run_id if kept else "",
+        version=context.version,
+        fault=fault.id if fault else "",
+        what=fault.what if fault else "",
+        why=fault.why if fault else "",
+        next=fault.next(target) if fault else "",
+    )
+
+
+def _steps(database: bool, store: bool) -> list[Step]:
+    steps = [*door.STEPS, *tracking.STEPS, *artifacts.STEPS, *registry.STEPS]
+    if database:
+        steps.append(behind.DATABASE)
+    if store:
+        steps.append(behind.STORE)
+    return steps

@@ -1,0 +1,144 @@
+"""What is verified: one MLflow URL, the login, and the way there."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from provisioner.errors import UsageError
+from provisioner.secrets import Secret
+
+Connect = Callable[[str, int, float], socket.socket]
+"""`connect(host, port, timeout)`: a connected stream socket; raises OSError."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme, host and port of a URL; `str` is what a browser sends as Origin."""
+
+    scheme: str
+    host: str
+    """Without brackets, lower case, IDNA-encoded."""
+    port: int
+
+    @property
+    def netloc(self) -> str:
+        """The Host header: the port only when it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """True when every machine takes this host for itself."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return address.is_loopback or address.is_unspecified
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}"
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an http(s) URL; ValueError says what is wrong with it."""
+    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        raise ValueError("it contains a space or a control character")
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in _PORTS:
+        raise ValueError("it does not begin with http:// or https://")
+    host = parts.hostname or ""
+    if not host or len(host) > 253:
+        raise ValueError("it names no host")
+    try:
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ValueError("its host is not a name") from None
+    scheme = parts.scheme.lower()
+    return Origin(scheme, host, _PORTS[scheme] if parts.port is None else parts.port)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An MLflow server as one client sees it.
+
+    `connect` carries the connections to the URL's own host and port (an SSH forward, say) while
+    the Host header stays; other origins, which MLflow may hand out, are always reached directly.
+    `repair` holds the arguments that select this stack (`--host 10.151.0.1`, or nothing with an
+    inventory); None means a server of somebody else's, whose owner has no `provision` command.
+    """
+
+    url: str
+    username: str = ""
+    password: Secret | None = None
+    token: Secret | None = None
+    ca_file: str | None = None
+    insecure: bool = False
+    connect: Connect | None = None
+    repair: str | None = None
+
+    @property
+    def origin(self) -> Origin:
+        return origin_of(self.url)
+
+    @property
+    def prefix(self) -> str:
+        """The URL's path without a slash at its end; empty for a server at the root."""
+        return urlsplit(self.url).path.rstrip("/")
+
+    @property
+    def vantage(self) -> str:
+        """`direct`, or `ssh` when the connections are carried by something else."""
+        return "direct" if self.connect is None else "ssh"
+
+    @property
+    def has_login(self) -> bool:
+        return bool(self.username and self.password) or self.token is not None
+
+    def authorization(self) -> str | None:
+        """The Authorization header, by MLflow's client's own rules (name and password before a token)."""
+        if self.username and self.password:
+            pair = f"{self.username}:{self.password.reveal()}".encode()
+            return "Basic " + b64encode(pair).decode("ascii")
+        return f"Bearer {self.token.reveal()}" if self.token is not None else None
+
+
+def target_from(url: str, env: Mapping[str, str]) -> Target:
+    """The target of `verify --tracking-uri URL`, with MLflow's own variables from `env`
+    (MLFLOW_TRACKING_USERNAME, _PASSWORD, _TOKEN, _SERVER_CERT_PATH, _INSECURE_TLS).
+
+    A login inside the URL is taken out of it. Raises `UsageError` for anything that is not an
+    http(s) URL.
+    """
+    try:
+        origin = origin_of(url)
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(
+            "The tracking URI cannot be used.",
+            why=f"{error}.",
+            next="give a URL such as http://mlflow.example.com:5000",
+        ) from None
+    username = env.get("MLFLOW_TRACKING_USERNAME", "") or unquote(parts.username or "")
+    password = env.get("MLFLOW_TRACKING_PASSWORD", "") or unquote(parts.password or "")
+    token = env.get("MLFLOW_TRACKING_TOKEN", "")
+    for name, value in (("user name", username), ("password", password), ("token", token)):
+        if any(ord(c) < 32 or ord(c) == 127 for c in value):
+            raise UsageError(f"The {name} contains a control character.", next="set it again without one")
+    return Target(
+        url=f"{origin}{parts.path.rstrip('/')}",
+        username=username,
+        password=Secret(password) if password else None,
+        token=Secret(token) if token else None,
+        ca_file=env.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or None,
+        insecure=env.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"),
+    )
