@@ -117,9 +117,9 @@ def _object(body: bytes) -> Mapping[str, Any] | None:
 def at(data: object, *path: str | int) -> Any:
     """The value at `path` in decoded JSON, None where there is none."""
     for step in path:
-        if (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
-        ):
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
             data = data[step]
         else:
             return None

@@ -155,16 +155,16 @@ def _no_way(context: Context, origin: Origin, where: str, error: HttpError) -> F
     if origin == context.target.origin:
         return blamed(context, f"{where}\n{error}", "download")
     wanted = context.target.origin
-    reason = {
+    reasons = {
         "resolve": "that name does not resolve here",
         "refused": "nothing listens there for this machine",
     }
+    reason = reasons.get(error.kind, "no answer from there")
     return Fault(
         "endpoint-unreachable",
         f"{where}\n{error}",
         what=_LOSS + " on machines that cannot reach that address.",
-        why=f"MLflow hands out {origin} (its MLFLOW_S3_ENDPOINT_URL): {reason.get(error.kind, 'no answer from there')}; "
-        f"clients reach {wanted}.",
+        why=f"MLflow hands out {origin} (its MLFLOW_S3_ENDPOINT_URL): {reason}; clients reach {wanted}.",
         step="mlflow",
         owner=_endpoint(wanted),
     )

@@ -42,7 +42,7 @@ def blamed(context: Context, detail: str, doing: str) -> Fault:
         why = f"The store has no bucket {access.bucket}."
         return Fault("bucket-gone", detail, what=what, why=why, step="bucket")
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
-        why = "The store does not accept the key that this stack gave to MLflow: the user was removed or its secret changed."
+        why = "The store does not accept the key of this stack: its user was removed, or the secret changed there."
         return Fault("store-key", detail, what=_WHAT, why=why, step="bucket")
     if response.status == 403:
         why = f"The policy of MLflow's user in the store does not allow the bucket {access.bucket}."
