@@ -1,0 +1,175 @@
+"""A Unix socket here whose connections end at a port there."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from provisioner.errors import UsageError
+from provisioner.transport.target import parse_target
+
+if TYPE_CHECKING:
+    from paramiko.channel import Channel
+
+    from provisioner.transport.channels import Channels
+
+_CHUNK = 32 * 2**10
+_OPEN_TIMEOUT = 15.0
+
+# Where sshd forbids forwarding, an exec channel carries the bytes. python3 is part of every Ubuntu
+# and Debian server; bash's /dev/tcp is what minimal ones have.
+_RELAY_PYTHON = """\
+import os,socket,sys,threading
+s=socket.create_connection((sys.argv[1],int(sys.argv[2])),15)
+s.settimeout(None)
+os.write(2,b"provision: relay ready\\n")
+def up():
+    while True:
+        d=os.read(0,65536)
+        if not d: break
+        s.sendall(d)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=up,daemon=True).start()
+while True:
+    d=s.recv(65536)
+    if not d: break
+    while d: d=d[os.write(1,d):]
+"""
+_RELAY_BASH = (
+    'exec 3<>"/dev/tcp/$1/$2" || exit 1; echo "provision: relay ready" >&2; '
+    "cat <&3 & reader=$!; cat >&3; wait $reader"
+)
+_RELAY = (
+    f'if command -v python3 >/dev/null 2>&1; then exec python3 -c {shlex.quote(_RELAY_PYTHON)} "$1" "$2"; '
+    f'elif command -v bash >/dev/null 2>&1; then exec bash -c {shlex.quote(_RELAY_BASH)} bash "$1" "$2"; '
+    'else echo "neither python3 nor bash is there" >&2; exit 127; fi'
+)
+
+
+class Stream(Protocol):
+    """What a channel and a socket have in common."""
+
+    def recv(self, size: int, /) -> bytes: ...
+    def sendall(self, data: bytes, /) -> None: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class Tunnel:
+    """Opens one stream per connection: direct-tcpip, and a relay once sshd refused that."""
+
+    def __init__(self, transport: Any, channels: Channels, host: str, port: int) -> None:
+        parse_target(f"[{host}]" if ":" in host else host)
+        if not 0 < port < 65536:
+            raise UsageError(f"{port} is not a port")
+        self._transport, self._channels, self._host, self._port = transport, channels, host, port
+        self._relayed = False
+
+    def __call__(self) -> tuple[Stream, Callable[[], None]]:
+        """A stream to the far port and what ends it; raises OSError when there is none."""
+        from paramiko.ssh_exception import ChannelException, SSHException
+
+        if not self._relayed:
+            try:
+                channel = self._transport.open_channel(
+                    "direct-tcpip", (self._host, self._port), ("127.0.0.1", 0), timeout=_OPEN_TIMEOUT
+                )
+                return channel, channel.close
+            except ChannelException as error:
+                # 1: administratively prohibited. 2: nothing listens there, a relay would not help.
+                if error.code != 1:
+                    raise ConnectionRefusedError(str(error)) from error
+                self._relayed = True
+            except (SSHException, EOFError) as error:
+                raise ConnectionError(str(error)) from error
+        return self._relay()
+
+    def _relay(self) -> tuple[Stream, Callable[[], None]]:
+        command = f"exec sh -c {shlex.quote(_RELAY)} sh {shlex.quote(self._host)} {self._port}"
+        channel: Channel = self._channels.start(command)
+        return channel, lambda: self._channels.finish(channel)
+
+
+@contextmanager
+def forwarded(opener: Callable[[], tuple[Stream, Callable[[], None]]], port: int) -> Iterator[Path]:
+    """A listening Unix socket `.s.PGSQL.<port>` in a fresh 0700 directory; each connection made to it
+    is pumped to what `opener` gives. Everything ends with the context."""
+    # A short directory: the name of a Unix socket has 108 bytes at most, and TMPDIR may be long.
+    directory = Path(tempfile.mkdtemp(prefix="provision-"))
+    path = directory / f".s.PGSQL.{port}"
+    if len(bytes(path)) > 100:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory = Path(tempfile.mkdtemp(prefix="provision-", dir="/tmp"))  # noqa: S108
+        path = directory / f".s.PGSQL.{port}"
+    ends: list[Callable[[], None]] = []
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        listener.listen(16)
+        threading.Thread(target=_accept, args=(listener, opener, ends), name="provision-forward", daemon=True).start()
+        yield path
+    finally:
+        # shutdown wakes the thread in accept(); close alone does not.
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for end in list(ends):
+            with suppress(Exception):
+                end()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _accept(
+    listener: socket.socket, opener: Callable[[], tuple[Stream, Callable[[], None]]], ends: list[Callable[[], None]]
+) -> None:
+    while True:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=_serve, args=(near, opener, ends), name="provision-pump", daemon=True).start()
+
+
+def _serve(
+    near: socket.socket, opener: Callable[[], tuple[Stream, Callable[[], None]]], ends: list[Callable[[], None]]
+) -> None:
+    try:
+        far, end = opener()
+    except Exception:
+        # Whoever connected sees the end of the stream, as with ssh -L.
+        near.close()
+        return
+    done = threading.Lock()
+
+    def finish() -> None:
+        if done.acquire(blocking=False):
+            with suppress(Exception):
+                end()
+            with suppress(OSError):
+                near.shutdown(socket.SHUT_RDWR)
+            near.close()
+
+    ends.append(finish)
+    up = threading.Thread(target=_pump, args=(near, far), name="provision-up", daemon=True)
+    up.start()
+    _pump(far, near)
+    finish()
+    up.join()
+    ends.remove(finish)
+
+
+def _pump(source: Stream, sink: Stream) -> None:
+    try:
+        while data := source.recv(_CHUNK):
+            sink.sendall(data)
+    except (OSError, EOFError):
+        pass
+    with suppress(OSError, EOFError):
+        sink.shutdown(socket.SHUT_WR)
