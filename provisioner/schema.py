@@ -9,64 +9,17 @@ reason instead of being taken for a typing mistake or, worse, ignored.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from provisioner import checks
+from provisioner.keys import Key
+from provisioner.keys import key as _key
 
 # The only version whose lock file this release ships.
 MLFLOW_VERSION = "3.17.2"
 DATA_DIRECTORIES = {"minio": "/opt/minio/data", "seaweedfs": "/opt/seaweedfs/data", "external": ""}
-
-
-@dataclass(frozen=True)
-class Key:
-    """One inventory key. `check` normalises or raises ValueError("expected" words); `later` returns
-    the reason why a well-formed value is not available yet, or None."""
-
-    doc: str
-    kind: str
-    check: checks.Check
-    example: str
-    default: str
-    sticky: bool = True
-    operator: bool = False
-    later: Callable[[Any], str | None] = lambda _value: None
-
-
-def _key(
-    default: Any,
-    check: checks.Check,
-    doc: str,
-    *,
-    kind: str = "string",
-    example: str,
-    shown: str | None = None,
-    sticky: bool = True,
-    operator: bool = False,
-    later: Callable[[Any], str | None] | None = None,
-) -> Any:
-    """A dataclass field. `shown` is the default as the reference prints it; `operator` marks a value
-    that means something on the operator's machine only and is never recorded on a host."""
-    if shown is None:
-        shown = _toml(default)
-    key = Key(doc, kind, check, example, shown, sticky, operator, later or (lambda _value: None))
-    if isinstance(default, dict):
-        return field(default_factory=dict, metadata={"key": key})
-    return field(default=default, metadata={"key": key})
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{}"
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 @dataclass(frozen=True)

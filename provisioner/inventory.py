@@ -1,0 +1,327 @@
+"""From --host, --set and inventory.toml to the stacks a command works on. Opens the inventory, nothing else."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provisioner import checks, schema, state, toml_lines
+from provisioner.documents import Reading, nearest, read
+from provisioner.errors import UsageError
+
+DEFAULT = "inventory.toml"
+LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class HostRequest:
+    """How one host is reached; None leaves the choice to ssh's own configuration."""
+
+    name: str
+    address: str
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    host_key: str | None = None
+    jump: str | None = None
+    sudo: str = "auto"
+
+
+@dataclass(frozen=True)
+class StackRequest:
+    """One stack to work on. `flags` (options and --set) and `inventory` hold validated values under
+    dotted keys, as settings.effective takes them; `inventory` is None when no file was read."""
+
+    id: str
+    host: HostRequest
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    inventory: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The stacks in the order they were named, and the file they come from."""
+
+    stacks: tuple[StackRequest, ...]
+    path: Path | None = None
+
+
+def find(explicit: str | None) -> Path | None:
+    """The file of --inventory, else inventory.toml of the current folder when there is one."""
+    if explicit is not None:
+        return Path(explicit).expanduser()
+    default = Path(DEFAULT)
+    return default if default.exists() else None
+
+
+def load(
+    path: Path | None = None,
+    sets: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    *,
+    ssh_user: str | None = None,
+    ssh_port: int | None = None,
+    identity: str | None = None,
+    options: Mapping[str, tuple[str, Any]] | None = None,
+) -> Inventory:
+    """The stacks of a call. `options` maps a dotted key to the flag's name and its value
+    (`{"access.auth": ("--no-auth", "none")}`); `--set` may say the same, not something else.
+
+    Raises UsageError (64) with the file, the line and the key of what is wrong.
+    """
+    reading = read_file(path) if path is not None else Reading()
+    reading.fail()
+    flags = _flags(sets, options or {})
+    entries = _entries(reading, flags, path)
+    try:
+        chosen = _chosen(hosts, {**reading.roles, **flags.roles}, entries)
+        requests = [_connection(spec, entries, ssh_user, ssh_port, identity) for spec in chosen]
+    except ValueError as error:
+        raise UsageError(f"--host: expected {error}") from error
+    if not requests:
+        named = ", ".join(entries)
+        raise UsageError(
+            "no host is given",
+            why=f"the inventory has no [roles]; it knows {named}" if named else "",
+            next=f"provision --host {next(iter(entries), 'user@address')}",
+        )
+    stacks: dict[str, StackRequest] = {}
+    inventory = _absolute(reading.values, path.parent) if path is not None else None
+    for request in requests:
+        stack = StackRequest(
+            state.stack_id(request.address, request.port),
+            request,
+            _absolute(flags.values, Path.cwd()),
+            inventory,
+        )
+        if stacks.setdefault(stack.id, stack) != stack:
+            raise UsageError(f"--host {request.address} is given twice, with different users or names")
+    names = flags.values.get("access.names") or reading.values.get("access.names")
+    if len(stacks) > 1 and names:
+        raise UsageError(
+            f"access.names is one stack's, here are {len(stacks)}",
+            why=f"artifact URLs of all of them would point at {names[0]}",
+            next="call provision once for each host",
+        )
+    return Inventory(tuple(stacks.values()), path)
+
+
+def read_file(path: Path) -> Reading:
+    """The validated content of an inventory; its problems are still in `problems`."""
+    text = _text(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        line = match[1] if match else str(text.count("\n") + 1)
+        words = checks.shown(str(error).partition(" (at ")[0]).strip('"')
+        raise UsageError(f"{path}:{line}: not TOML: {words}", next="the format: https://toml.io") from error
+    except (RecursionError, ValueError) as error:
+        raise UsageError(f"{path}:1: not TOML: nested too deep or a number too long") from error
+    found = toml_lines.lines(text)
+    return read(document, lambda where: f"{path}:{toml_lines.line(found, where)}")
+
+
+def parse_set(argument: str) -> tuple[tuple[str, ...], Any]:
+    """`KEY=VALUE` -> (path, value). The value is read as TOML, else it is the bare string; where the
+    key wants a string, what only looks like a number or a date stays the text that was typed.
+    """
+    parsed = toml_lines.key(argument)
+    if parsed is None or argument[parsed[1] : parsed[1] + 1] != "=":
+        raise UsageError(f"--set {checks.shown(argument)}: expected KEY=VALUE, like store.engine=seaweedfs")
+    path, raw = parsed[0], argument[parsed[1] + 1 :].strip(" \t")
+    if len(argument) > 64 * 1024:
+        raise UsageError(f"--set {'.'.join(path)[:80]}: the value is too long")
+    key = _key(path)
+    value = _toml_value(raw)
+    if key is None or key.kind == "table":
+        entry = key is not None and _is_entry(path)
+        return path, raw if entry and not isinstance(value, str | bool | int | float) else value
+    if key.kind == "string" and not isinstance(value, str | dict | list):
+        value = raw
+    if key.kind == "list" and isinstance(value, str | int | float) and raw:
+        value = [value if isinstance(value, str) else raw]
+    return path, value
+
+
+def _flags(sets: Sequence[str], options: Mapping[str, tuple[str, Any]]) -> Reading:
+    flags = Reading()
+    for argument in sets:
+        path, value = parse_set(argument)
+        if path[0] in schema.SETTINGS and len(path) > 2:
+            if not _is_entry(path):
+                near = nearest(path[:2])
+                hint = f", did you mean {near}?" if near else ""
+                raise UsageError(f"--set {'.'.join(path)[:120]}: unknown key{hint}")
+            path = (path[0], path[1], ".".join(path[2:]))
+        document: Any = value
+        for part in reversed(path):
+            document = {part: document}
+        whole = len(path) == 2 and not _is_entry(path)
+        one = read(document, lambda _path: "--set", whole_tables=whole)
+        one.fail()
+        if len(path) == 2:
+            prefix = ".".join(path) + "."
+            flags.values = {name: v for name, v in flags.values.items() if not name.startswith(prefix)}
+        flags.values |= one.values
+        flags.roles |= one.roles
+        for name, entry in one.hosts.items():
+            flags.hosts.setdefault(name, {}).update(entry)
+    for dotted, (flag, value) in options.items():
+        if flags.values.setdefault(dotted, value) != value:
+            raise UsageError(f"{flag} and --set {dotted}={flags.values[dotted]} contradict each other")
+    return flags
+
+
+def _entries(reading: Reading, flags: Reading, path: Path | None) -> dict[str, schema.Host]:
+    """[hosts] of the file with what --set says about them; key files as absolute paths."""
+    found: dict[str, schema.Host] = {}
+    for name in {**reading.hosts, **flags.hosts}:
+        values = dict(reading.hosts.get(name, {}))
+        if "identity" in values and path is not None:
+            values["identity"] = _path(values["identity"], path.parent)
+        values |= flags.hosts.get(name, {})
+        if "identity" in values:
+            values["identity"] = _path(values["identity"], Path.cwd())
+        found[name] = schema.Host(**values)
+    return found
+
+
+def _chosen(
+    hosts: Sequence[str], roles: Mapping[str, tuple[str, ...]], entries: Mapping[str, schema.Host]
+) -> list[str]:
+    """The hosts to work on, as --host or [roles] write them. With [roles], --host selects among them."""
+    placed = list(dict.fromkeys(spec for role in roles.values() for spec in role))
+    if not roles:
+        return list(hosts)
+    if not placed:
+        raise UsageError("[roles] names no host", next="name one, or leave [roles] out and use --host")
+    known = {_identity(spec, entries): spec for spec in reversed(placed)}
+    if len(known) > 1:
+        raise UsageError(
+            f"[roles] over several hosts is not available yet: {', '.join(sorted(known))}",
+            why="in this version every role of a stack is on one server",
+            next="give all roles the same host",
+        )
+    selected = []
+    for spec in hosts:
+        user, host, port = checks.split_host(spec)
+        match = known.get(_identity(spec, entries))
+        if match is None:
+            raise UsageError(f"--host {host} is not in [roles]", why="the inventory has: " + ", ".join(sorted(known)))
+        theirs_user, theirs, theirs_port = checks.split_host(match)
+        selected.append(_spec(user or theirs_user, theirs, port or theirs_port))
+    return selected or list(known.values())
+
+
+def _identity(spec: str, entries: Mapping[str, schema.Host]) -> str:
+    """What makes two ways of writing a host the same one: its address, without user and port."""
+    _, host, _ = checks.split_host(spec)
+    entry = _entry(host, None, entries)
+    address = (entries[entry].address or entry) if entry is not None else host
+    return checks.split_host(address)[1].lower()
+
+
+def _entry(host: str, port: int | None, entries: Mapping[str, schema.Host]) -> str | None:
+    """The name in [hosts] that `host` means: by name first, then by address (and port, where two share it)."""
+    for name in entries:
+        if name.lower() == host.lower():
+            return name
+    same = [n for n, e in entries.items() if e.address and checks.split_host(e.address)[1].lower() == host.lower()]
+    if len(same) > 1 and port is not None:
+        same = [name for name in same if entries[name].port == port] or same
+    if len(same) > 1:
+        raise UsageError(f"--host {host} may mean {' or '.join(same)}", next="use the name")
+    return same[0] if same else None
+
+
+def _connection(
+    spec: str, entries: Mapping[str, schema.Host], user: str | None, port: int | None, identity: str | None
+) -> HostRequest:
+    """`--host`'s own user and port, then --ssh-user and the like, then [hosts], then ssh's configuration."""
+    own_user, host, own_port = checks.split_host(spec)
+    name = _entry(host, own_port, entries)
+    entry = entries[name] if name is not None else schema.Host()
+    their_user, address, their_port = checks.split_host(entry.address or name or host)
+    return HostRequest(
+        name or host,
+        address,
+        own_user or user or entry.user or their_user,
+        own_port or port or entry.port or their_port,
+        _path(identity, Path.cwd()) if identity else entry.identity,
+        entry.host_key,
+        entry.jump,
+        entry.sudo,
+    )
+
+
+def _spec(user: str | None, host: str, port: int | None) -> str:
+    host = f"[{host}]" if ":" in host and port else host
+    return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
+
+
+def _key(path: tuple[str, ...]) -> schema.Key | None:
+    if path[0] == "hosts" and len(path) == 3:
+        return schema.keys(schema.Host).get(path[2])
+    if path[0] in schema.SECTIONS and path[0] != "hosts" and len(path) >= 2:
+        return schema.keys(schema.SECTIONS[path[0]]).get(path[1])
+    return None
+
+
+def _is_entry(path: tuple[str, ...]) -> bool:
+    key = _key(path)
+    return key is not None and key.kind == "table" and len(path) > 2
+
+
+def _toml_value(raw: str) -> Any:
+    """`raw` as TOML when it is exactly one value of a kind the inventory has, else the string itself."""
+    quoted = raw.startswith(('"', "'", "[", "{"))
+    if not raw or "\n" in raw or "\r" in raw or ("#" in raw and not quoted):
+        return raw
+    try:
+        document = tomllib.loads("v = " + raw)
+    except (ValueError, RecursionError):
+        return raw
+    value = document["v"]
+    return raw if isinstance(value, datetime.date | datetime.time) else value
+
+
+def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    return {
+        name: _path(value, folder) if (key := schema.known().get(name)) and key.operator else value
+        for name, value in values.items()
+    }
+
+
+def _path(raw: str, folder: Path) -> str:
+    try:
+        path = Path(raw).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{checks.shown(raw)}: no home folder of that user") from error
+    return os.path.normpath(Path.cwd() / folder / path)
+
+
+def _text(path: Path) -> str:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise UsageError(f"{path}: not a file", next="name an inventory file: --inventory FILE")
+            raw = file.read(LIMIT + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise UsageError(f"{checks.shown(str(path))}: {reason}", next="name another: --inventory FILE") from error
+    if len(raw) > LIMIT:
+        raise UsageError(f"{path}: larger than 1 MiB", why="an inventory is a page of text")
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UsageError(f"{path}:{line}: not UTF-8", next="save the file as UTF-8") from error
