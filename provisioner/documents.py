@@ -9,6 +9,7 @@ from typing import Any
 
 from provisioner import checks, schema
 from provisioner.errors import UsageError
+from provisioner.keys import Key
 
 Place = Callable[[tuple[str, ...]], str]
 
@@ -103,9 +104,7 @@ def _host(reading: Reading, place: Place, name: str, entry: Any) -> None:
             reading.hosts[name][field_name] = found
 
 
-def _checked(
-    reading: Reading, place: Place, path: tuple[str, ...], key: schema.Key, value: Any, seen: Any
-) -> Any | None:
+def _checked(reading: Reading, place: Place, path: tuple[str, ...], key: Key, value: Any, seen: Any) -> Any | None:
     try:
         found = key.check(value)
     except ValueError as error:

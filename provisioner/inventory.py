@@ -15,6 +15,7 @@ from typing import Any
 from provisioner import checks, schema, state, toml_lines
 from provisioner.documents import Reading, nearest, read
 from provisioner.errors import UsageError
+from provisioner.keys import Key
 
 DEFAULT = "inventory.toml"
 LIMIT = 1024 * 1024
@@ -267,7 +268,7 @@ def _spec(user: str | None, host: str, port: int | None) -> str:
     return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
 
 
-def _key(path: tuple[str, ...]) -> schema.Key | None:
+def _key(path: tuple[str, ...]) -> Key | None:
     if path[0] == "hosts" and len(path) == 3:
         return schema.keys(schema.Host).get(path[2])
     if path[0] in schema.SECTIONS and path[0] != "hosts" and len(path) >= 2:

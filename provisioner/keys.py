@@ -40,10 +40,10 @@ def key(
     that means something on the operator's machine only and is never recorded on a host."""
     if shown is None:
         shown = _shown(default)
-    key = Key(doc, kind, check, example, shown, sticky, operator, later or (lambda _value: None))
+    known = Key(doc, kind, check, example, shown, sticky, operator, later or (lambda _value: None))
     if isinstance(default, dict):
-        return field(default_factory=dict, metadata={"key": key})
-    return field(default=default, metadata={"key": key})
+        return field(default_factory=dict, metadata={"key": known})
+    return field(default=default, metadata={"key": known})
 
 
 def _shown(value: Any) -> str:

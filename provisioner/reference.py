@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provisioner import reserved, schema
+from provisioner.keys import Key
 
 _HEAD = """\
 # Inventory reference
@@ -64,7 +65,7 @@ def markdown() -> str:
     return "".join(parts)
 
 
-def _default(key: schema.Key) -> str:
+def _default(key: Key) -> str:
     return f"`{key.default}`" if key.default[:1] in '"[{' or key.default.isalnum() else key.default
 
 
