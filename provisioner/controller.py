@@ -11,7 +11,11 @@ from typing import Any
 
 from provisioner import record, state
 from provisioner.errors import ProvisionError, UsageError
+from provisioner.resources.facts import Facts
 from provisioner.settings import Recorded
+
+
+_FACTS = ("distribution", "release", "architecture", "kernel_machine", "python_path")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,28 @@ def recall_record(stack: str) -> Recorded | None:
     """The copy, for a host that has no record of its own; None when there is none."""
     raw, _ = state.read_private(state.stack_dir(stack) / "stack.toml", record.LIMIT)
     return None if raw is None else record.parse_recorded(raw, "this machine's copy of it")
+
+
+def remember_facts(stack: str, facts: Facts) -> None:
+    """Keep what decides where things are on the host: with it the next run sees all with one exec."""
+    document = {name: getattr(facts, name) for name in _FACTS}
+    path = state.stack_dir(stack) / "facts.json"
+    text = json.dumps(document).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        state.write_private(path, text)
+
+
+def recall_facts(stack: str) -> Facts | None:
+    """What was remembered; None when nothing usable is there: it only ever saves a look."""
+    try:
+        raw, _ = state.read_private(state.stack_dir(stack) / "facts.json", 64 * 1024)
+        found = json.loads(raw) if raw else {}
+        values = {name: found[name] for name in _FACTS}
+        if not all(isinstance(values[name], str) for name in _FACTS):
+            return None
+        return Facts(**values)
+    except (ProvisionError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _hint(stack: str) -> dict[str, Any]:

@@ -68,6 +68,10 @@ class Vault:
     def __getitem__(self, name: str) -> Secret:
         return self.entries[name].value
 
+    def secrets(self) -> dict[str, Secret]:
+        """Every secret by name."""
+        return {name: entry.value for name, entry in self.entries.items()}
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -23,10 +23,19 @@ CHANNELS = 8
 class Run:
     """The state of one run of one plan."""
 
-    def __init__(self, session: Session, plan: Plan, *, stamp: str, emit: OnEvent):
+    def __init__(
+        self,
+        session: Session,
+        plan: Plan,
+        *,
+        stamp: str,
+        emit: OnEvent,
+        journal: batch.Journal = batch.no_journal,
+    ):
         self._session = session
         self._stamp = stamp
         self._sink = emit
+        self._journal = journal
         self._lock = threading.Condition()
         self._done: set[str] = set()
         self._planned = {p.id for p in plan.changes}
@@ -75,7 +84,7 @@ class Run:
         if isinstance(first.resource, ClientResource):
             return self._client(first, first.resource)
         changes = [self._prepared(planned) for planned in changes]
-        after = batch.run(self._session, changes, stamp=self._stamp, emit=self.emit)
+        after = batch.run(self._session, changes, stamp=self._stamp, emit=self.emit, journal=self._journal)
         for planned in changes:
             left = planned.resource.diff(after)
             if left is not None:

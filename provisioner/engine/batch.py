@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from provisioner.engine import script
 from provisioner.engine.events import Begun, Done, Failed, Kept, OnEvent, Said
 from provisioner.engine.probe import Seen, by_kind, fragments, read
+from provisioner.engine.quoting import emit as emit_text
 from provisioner.engine.quoting import encode, printable, word
 from provisioner.engine.resource import HostResource, Planned
 from provisioner.errors import ProvisionError
 from provisioner.transport.base import Session
 
+Journal = Callable[[Planned], str]
+"""The line that the host's own log gets when a change is done; empty for none."""
+
+LOG = "/var/log/provision/audit.jsonl"
 BACKUPS = "/var/backups/provision"
 RUN = "/run/provision"
 
@@ -84,7 +89,11 @@ def groups(changes: Sequence[Planned]) -> list[Group]:
     return [Group(tuple(items)) for _, items in groupby(changes, key=lambda p: type(p.resource))]
 
 
-def compose(changes: Sequence[Planned], mark: str, stamp: str) -> str:
+def no_journal(_: Planned) -> str:
+    return ""
+
+
+def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal = no_journal) -> str:
     """The whole script of a batch; every frame key is a group's number."""
     body = [_TOOLS.replace("@RUN@", RUN).replace("@BACKUPS@", BACKUPS).replace("@STAMP@", word(stamp))]
     for number, group in enumerate(groups(changes)):
@@ -94,13 +103,18 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str) -> str:
             f'( set -eu\n{group.fragment()}\n) >"$T/log" 2>&1\nended $?\n'
             f'frame done g{number} 0 "$T/none"'
         )
+        lines = "".join(journal(planned) for planned in group.items)
+        if lines:
+            body.append(f"mkdir -p -m 0750 {word(LOG.rsplit('/', 1)[0])} && {emit_text(lines.encode())} >>{word(LOG)}")
     probes = by_kind(probe for planned in changes for probe in planned.resource.probes())
     body.append(script.gather(fragments(probes)))
     body.append("kept")
     return script.wrap("\n".join(body), mark)
 
 
-def run(session: Session, changes: Sequence[Planned], *, stamp: str, emit: OnEvent) -> Seen:
+def run(
+    session: Session, changes: Sequence[Planned], *, stamp: str, emit: OnEvent, journal: Journal = no_journal
+) -> Seen:
     """Apply `changes` with one exec; gives what is seen afterwards.
 
     Raises ProvisionError when a fragment failed (its files are back by then) or when a change did
@@ -133,7 +147,7 @@ def run(session: Session, changes: Sequence[Planned], *, stamp: str, emit: OnEve
 
     reader = script.FrameReader(mark, on_frame)
     patience = max(type(p.resource).patience for p in changes if isinstance(p.resource, HostResource))
-    result = session.run(encode(compose(changes, mark, stamp)), on_output=reader.feed, timeout=patience)
+    result = session.run(encode(compose(changes, mark, stamp, journal)), on_output=reader.feed, timeout=patience)
     if failure:
         group, started = current[0] if current else (parts[0], time.monotonic())
         detail = _text(failure[0].data)

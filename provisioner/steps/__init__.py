@@ -35,6 +35,10 @@ class Context:
     """What `looks` of the steps gave; empty in the guess."""
     store_hint: str | None = None
     """Path of the store's binary on the operator's machine, when one was given or is remembered."""
+    stack: str = ""
+    """Id of the stack's folder on the operator's machine."""
+    deep: bool = False
+    """Hash large files again instead of trusting their stamps."""
 
     def known(self, look: Look[T], default: T) -> T:
         """What was seen, or `default` in the guess."""

@@ -38,8 +38,11 @@ class Session(Protocol):
     host: str
     """As the user wrote it."""
     connections: int
-    channels: int
-    """Exec channels opened so far (a contract: counted in `--json`)."""
+
+    @property
+    def channels(self) -> int:
+        """Exec channels opened so far (a contract: counted in `--json`)."""
+
     fingerprint: str
     """The server's key as `SHA256:...`."""
     new_host_key: bool

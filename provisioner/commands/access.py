@@ -1,0 +1,89 @@
+"""Ways from the operator's machine to the parts of a stack, for verify and the read-only check."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner.commands.view import View
+from provisioner.transport.base import Session
+from provisioner.verify.behind import postgresql
+from provisioner.verify.s3 import StoreAccess
+from provisioner.verify.target import Connect, Target
+
+LOGIN = "mlflow"
+"""The generated account's name."""
+
+
+@dataclass(frozen=True)
+class Access:
+    target: Target
+    database: Any
+    store: StoreAccess | None
+
+
+def through(path: Path) -> Connect:
+    """Connections that go to a forwarded Unix socket, whatever host and port are asked for."""
+
+    def connect(host: str, port: int, timeout: float) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(timeout)
+        sock.connect(str(path))
+        return sock
+
+    return connect
+
+
+def target(view: View, repair: str, connect: Connect | None = None) -> Target:
+    """The stack's URL with its login."""
+    open_to_all = view.settings.access.auth == "none"
+    return Target(
+        url=view.context.door.url,
+        username="" if open_to_all else LOGIN,
+        password=None if open_to_all else view.context.secrets["login"],
+        connect=connect,
+        repair=repair,
+    )
+
+
+@contextmanager
+def ways(session: Session, view: View, repair: str) -> Iterator[Access]:
+    """Forwards to the database and the store, and to the URL itself where it cannot be reached from
+    here although the host was reached through a jump host."""
+    with ExitStack() as stack:
+        connect: Connect | None = None
+        door = view.context.door
+        if session.jumped and not _reachable(door.name, door.port):
+            connect = through(stack.enter_context(session.forward(door.port)))
+        database_socket = stack.enter_context(session.forward(5432))
+        store_socket = stack.enter_context(session.forward(9000))
+        secrets, settings = view.context.secrets, view.settings
+        yield Access(
+            target(view, repair, connect),
+            postgresql(
+                str(database_socket.parent),
+                5432,
+                settings.database.name,
+                settings.database.user,
+                secrets["database.password"],
+            ),
+            StoreAccess(
+                endpoint="http://127.0.0.1:9000",
+                bucket=settings.store.bucket,
+                access_key=secrets["store.user.key"].reveal(),
+                secret_key=secrets["store.user.secret"],
+                connect=through(store_socket),
+            ),
+        )
+
+
+def _reachable(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), 3):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,77 @@
+"""What the command line said, apart from the command itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioner import inventory
+from provisioner.inventory import Inventory, StackRequest
+from provisioner.secrets import Secret
+from provisioner.transport.base import Session
+
+
+@dataclass(frozen=True)
+class Options:
+    hosts: tuple[str, ...] = ()
+    inventory: str | None = None
+    sets: tuple[str, ...] = ()
+    ssh_user: str | None = None
+    ssh_port: int | None = None
+    identity: str | None = None
+    sudo_password: Secret | None = None
+    no_auth: bool = False
+    allow_public_http: bool = False
+    yes: bool = False
+    verify: bool = False
+    deep: bool = False
+    verbose: int = 0
+    interactive: bool = False
+    """A terminal is there to ask questions on."""
+
+    def stacks(self) -> Inventory:
+        """The stacks of this call; UsageError (64) when none is named or a key is wrong."""
+        options: dict[str, tuple[str, Any]] = {}
+        if self.no_auth:
+            options["access.auth"] = ("--no-auth", "none")
+        if self.allow_public_http:
+            options["access.public_http"] = ("--allow-public-http", True)
+        return inventory.load(
+            inventory.find(self.inventory),
+            self.sets,
+            self.hosts,
+            ssh_user=self.ssh_user,
+            ssh_port=self.ssh_port,
+            identity=self.identity,
+            options=options,
+        )
+
+
+def open_session(request: StackRequest, options: Options) -> Session:
+    """Connect to a stack's host; Unreachable (exit 3) with what, why and next."""
+    from provisioner.transport.fabric import ConnectOptions, connect
+    from provisioner.transport.target import Target
+
+    host = request.host
+    target = Target(host.name, host.address, host.user, host.port)
+    return connect(
+        target,
+        ConnectOptions(
+            user=options.ssh_user,
+            port=options.ssh_port,
+            identity=Path(host.identity).expanduser() if host.identity else None,
+            password=options.sudo_password,
+            pin=host.host_key,
+            jump=host.jump,
+            sudo=host.sudo,
+            on_prompt=_ask if options.interactive else None,
+        ),
+    )
+
+
+def _ask(prompt: str) -> Secret | None:
+    import getpass
+
+    answer = getpass.getpass(prompt)
+    return Secret(answer) if answer else None

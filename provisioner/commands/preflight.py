@@ -1,0 +1,106 @@
+"""Everything that would go wrong, at once, before anything is changed."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Sequence
+
+from provisioner.commands.view import View
+from provisioner.engine.check import Check
+from provisioner.errors import Refused
+from provisioner.resources.facts import Facts
+from provisioner.transport.base import Session
+
+SUPPORTED = {"ubuntu": ("22.04", "24.04", "26.04"), "debian": ("12", "13")}
+_CLOCK = 300
+"""Seconds of difference from which S3 signatures start to be refused (15 min) come near."""
+
+
+def checks(session: Session, view: View) -> list[Check]:
+    """The checks of the host and of every chosen step."""
+    facts = view.facts
+    found = [_system(facts), _systemd(facts), _clock(facts), _apt(facts), _public(view)]
+    for step in view.steps:
+        found.extend(step.preflight(view.context))
+    return found
+
+
+def refuse(found: Sequence[Check], select: str) -> None:
+    """Refused (exit 4) when a check failed."""
+    failed = [check for check in found if check.status == "fail"]
+    if failed:
+        raise Refused(
+            f"{len(failed)} of {len(found)} checks failed; nothing was changed",
+            why="; ".join(f"{check.title}: {check.detail}" for check in failed),
+            next=f"provision {select}",
+        )
+
+
+def _system(facts: Facts) -> Check:
+    releases = SUPPORTED.get(facts.distribution, ())
+    name = facts.pretty or f"{facts.distribution} {facts.release}"
+    if facts.release not in releases or facts.architecture not in {"amd64", "arm64"}:
+        return Check(
+            "system",
+            "system",
+            "fail",
+            detail=f"{name} on {facts.architecture} is not supported",
+            fix="Ubuntu 22.04, 24.04, 26.04 or Debian 12, 13 on amd64 or arm64",
+        )
+    return Check("system", "system", "ok", detail=f"{name}, {facts.architecture}")
+
+
+def _systemd(facts: Facts) -> Check:
+    if not facts.booted or facts.systemd < 249:
+        return Check(
+            "systemd",
+            "systemd",
+            "fail",
+            detail="systemd is not running as process 1" if not facts.booted else f"systemd {facts.systemd} is too old",
+            fix="a server or VM, or a container that boots systemd 249 or newer",
+        )
+    return Check("systemd", "systemd", "ok", detail=str(facts.systemd))
+
+
+def _clock(facts: Facts) -> Check:
+    away = facts.now - time.time()
+    if facts.now and abs(away) > _CLOCK:
+        return Check(
+            "clock",
+            "clock",
+            "fail",
+            detail=f"the host's clock is {abs(away):.0f} s {'ahead' if away > 0 else 'behind'}: "
+            "signed requests would be refused",
+            fix="timedatectl set-ntp true   (on the host)",
+        )
+    return Check("clock", "clock", "ok")
+
+
+def _apt(facts: Facts) -> Check:
+    if facts.apt_lock:
+        return Check(
+            "apt",
+            "apt",
+            "warn",
+            detail=f"locked by {facts.apt_lock}; the run would wait for it, 10 minutes at most",
+        )
+    return Check("apt", "apt", "ok")
+
+
+def _public(view: View) -> Check:
+    """A public address without TLS is refused unless it was asked for."""
+    door = view.context.door
+    try:
+        address = ipaddress.ip_address(door.name)
+    except ValueError:
+        return Check("address", "address", "ok", detail=door.url)
+    if address.is_global and door.scheme == "http" and not view.settings.access.public_http:
+        return Check(
+            "address",
+            "address",
+            "fail",
+            detail=f"{door.name} is a public address: passwords and artifacts would travel unencrypted",
+            fix="a private address: --set access.names='[\"10.0.0.5\"]'   or, knowing it: --allow-public-http",
+        )
+    return Check("address", "address", "ok", detail=door.url)

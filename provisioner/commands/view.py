@@ -1,0 +1,224 @@
+"""Look at a host and decide: settings, secrets, resources and the plan. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from provisioner import controller, record, vault
+from provisioner.door import Door, decide
+from provisioner.engine import plan, probe
+from provisioner.engine.apply import observe
+from provisioner.engine.plan import Plan
+from provisioner.engine.probe import Seen
+from provisioner.engine.resource import Resource
+from provisioner.errors import ProtocolError, Refused
+from provisioner.inventory import StackRequest
+from provisioner.lock import OWNER
+from provisioner.resources.facts import Facts, FactsProbe
+from provisioner.resources.file import Directory, File
+from provisioner.resources.paths import PathProbe, PathState
+from provisioner.secrets import Secret
+from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
+from provisioner.steps import Context, Step, needed, ordered
+from provisioner.transport.base import Session
+
+FACTS = FactsProbe()
+STACK_FILE = PathProbe(RECORD)
+SECRETS_FILE = PathProbe(vault.HOST_FILE)
+FOLDER = PathProbe("/etc/provision", read=False)
+BASE = (FACTS, STACK_FILE, SECRETS_FILE, FOLDER, OWNER)
+RECORD_STEP = "settings"
+"""The step name of the two files in which the host keeps its settings and secrets."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is known and decided of one host's stack."""
+
+    request: StackRequest
+    settings: Settings
+    recorded: Recorded | None
+    secrets: vault.Decision
+    context: Context
+    steps: tuple[Step, ...]
+    """The chosen ones."""
+    all_steps: tuple[Step, ...]
+    resources: tuple[Resource, ...]
+    """Of the chosen steps, the record first."""
+    seen: Seen
+    plan: Plan
+    needs: Plan
+    """Changes of the steps that the chosen ones need; a single step refuses to run on them."""
+    switches: tuple[Switch, ...] = ()
+    warnings: tuple[str, ...] = ()
+    looks: int = 1
+    """Execs it took."""
+
+    @property
+    def facts(self) -> Facts:
+        return self.context.facts
+
+    @property
+    def exists(self) -> bool:
+        """The host has a record: a stack was made there."""
+        return self.seen[STACK_FILE].kind == "file"
+
+
+@dataclass
+class _Guess:
+    """What is believed of the host before it is seen, only to know what to look at."""
+
+    settings: Settings
+    recorded: Recorded | None
+    facts: Facts = field(default_factory=Facts)
+
+
+def look(
+    session: Session, request: StackRequest, chosen: Sequence[str] = (), *, deep: bool = False, clients: bool = True
+) -> View:
+    """One exec when the host is as it was remembered, two otherwise.
+
+    `chosen`: names of steps, all when empty. `clients`: also read what only client libraries see.
+    """
+    copy = controller.recall_record(request.id)
+    guess = effective(request.flags, request.inventory or {}, copy)
+    local, warning = vault.read_controller(request.id)
+    warnings = [warning] if warning else []
+    facts = controller.recall_facts(request.id) or Facts()
+    context = Context(
+        settings=guess,
+        facts=facts,
+        secrets=_Guessed(),
+        door=_door(guess, request, session, Facts(), guess=True),
+        store_hint=controller.binary_hint(request.id),
+        stack=request.id,
+        deep=deep,
+    )
+    wanted: list[probe.Probe[Any]] = [*BASE, *_probes(context, chosen)]
+    seen = probe.look(session, wanted)
+    looks = 1
+    recorded = _recorded(seen[STACK_FILE], copy, session.host)
+    settings = effective(request.flags, request.inventory or {}, recorded)
+    facts = seen[FACTS]
+    decision = vault.reconcile(
+        _host_vault(seen[SECRETS_FILE], session.host), local, request.id, hostname=request.host.name
+    )
+    while True:
+        context = Context(
+            settings=settings,
+            facts=facts,
+            secrets=decision.vault.secrets(),
+            door=_door(settings, request, session, facts),
+            seen=seen,
+            store_hint=context.store_hint,
+            stack=request.id,
+            deep=deep,
+        )
+        missing = [p for p in _probes(context, chosen) if p not in seen]
+        if not missing:
+            break
+        if looks == 4:
+            raise ProtocolError("the host keeps changing while it is looked at")
+        seen = seen.merge(probe.look(session, missing))
+        looks += 1
+    all_steps = ordered(settings)
+    steps = [s for s in all_steps if not chosen or s.name in chosen]
+    under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
+    mine = [*_record_resources(settings, decision.vault, request.id, deep), *_resources(steps, context)]
+    theirs = _resources(under, context)
+    if clients:
+        seen = observe(session, [*mine, *theirs], seen)
+    context = replace(context, seen=seen)
+    controller.remember_facts(request.id, facts)
+    return View(
+        request=request,
+        settings=settings,
+        recorded=recorded,
+        secrets=decision,
+        context=context,
+        steps=tuple(steps),
+        all_steps=tuple(all_steps),
+        resources=tuple(mine),
+        seen=seen,
+        plan=plan.make(mine, seen),
+        needs=plan.make(theirs, seen),
+        switches=switches(recorded, settings),
+        warnings=tuple(warnings),
+        looks=looks,
+    )
+
+
+class _Guessed(dict[str, Secret]):
+    """Any secret, for a guess: probes never depend on one's value."""
+
+    def __missing__(self, name: str) -> Secret:
+        return Secret("guessed0")
+
+
+def _probes(context: Context, chosen: Sequence[str]) -> list[probe.Probe[Any]]:
+    steps = ordered(context.settings)
+    used = [
+        s
+        for s in steps
+        if not chosen or s.name in chosen or any(s in needed(t, steps) for t in steps if t.name in chosen)
+    ]
+    looks = [look for step in used for look in step.looks(context)]
+    return [*looks, *plan.probes_of(_resources(used, context))]
+
+
+def _resources(steps: Sequence[Step], context: Context) -> list[Resource]:
+    return [resource for step in steps for resource in step.resources(context)]
+
+
+def _record_resources(settings: Settings, secrets: vault.Vault, stack: str, deep: bool) -> list[Resource]:
+    text = record.dump_recorded(settings, stack)
+    files: list[Resource] = [
+        Directory(id="directory:etc-provision", path="/etc/provision"),
+        File(
+            id="file:secrets.json",
+            path=vault.HOST_FILE,
+            content=vault.serialise(secrets).encode(),
+            mode=0o600,
+            hide=("*",),
+        ),
+        File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644),
+    ]
+    return [resource.of(RECORD_STEP) for resource in files]
+
+
+def _recorded(state: PathState, copy: Recorded | None, host: str) -> Recorded | None:
+    """The host's record; after a rebuild there is none and this machine's copy stands in."""
+    if state.kind == "file" and isinstance(state.content, bytes):
+        return record.parse_recorded(state.content, host)
+    return copy
+
+
+def _host_vault(state: PathState, host: str) -> vault.Vault | None:
+    if state.kind == "absent":
+        return None
+    if state.kind != "file" or not isinstance(state.content, bytes):
+        raise Refused(
+            f"{vault.HOST_FILE} on {host} is not a file that can be used",
+            why=f"it is a {state.kind}" if state.kind != "file" else "it is too large",
+            next="look at it there; moved away, this machine's copy of the secrets is used",
+        )
+    return vault.parse(state.content, f"{vault.HOST_FILE} on {host}")
+
+
+def _door(settings: Settings, request: StackRequest, session: Session, facts: Facts, guess: bool = False) -> Door:
+    access = settings.access
+    try:
+        return decide(
+            scheme="http",
+            port=access.port,
+            names=tuple(access.names),
+            target=request.host.address,
+            address=session.address,
+            addresses=facts.addresses,
+        )
+    except Refused:
+        if guess:
+            return Door("http", "localhost", access.port, ("localhost",))
+        raise

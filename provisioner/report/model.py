@@ -1,0 +1,140 @@
+"""What a command found and did, host by host: the one record that every kind of output draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from provisioner.engine.check import Check
+from provisioner.engine.events import Event
+from provisioner.engine.resource import Planned
+from provisioner.errors import Exit, ProvisionError, combined
+from provisioner.resources.facts import Facts
+from provisioner.secrets import masked
+
+
+@dataclass
+class HostResult:
+    """One host's part of a command's result; filled while the command runs."""
+
+    host: str
+    stack: str = ""
+    exit: Exit = Exit.OK
+    seconds: float = 0.0
+    connections: int = 0
+    channels: int = 0
+    vantage: str = "direct"
+    fingerprint: str = ""
+    new_host_key: bool = False
+    facts: Facts | None = None
+    total: int = 0
+    """Resources looked at."""
+    changes: list[Planned] = field(default_factory=list)
+    """Planned, or done (`seconds` is set)."""
+    steps: dict[str, str] = field(default_factory=dict)
+    """Step -> its headline (`16.10 from apt, local socket only`)."""
+    step_seconds: dict[str, float] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """Paths on the host where what was replaced is kept."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences a user should know of: a kept setting, a foreign file that was left alone."""
+    warnings: list[str] = field(default_factory=list)
+    url: str = ""
+    run_url: str = ""
+    login: bool = False
+    version: str = ""
+    quick_ms: float | None = None
+    """Answer time of the read-only check that ends a run with nothing to change."""
+    verified: bool = False
+    error: ProvisionError | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further members of the host's JSON object (`services` of status, say)."""
+
+    @property
+    def losses(self) -> list[str]:
+        return [p.change.loss for p in self.changes if p.change.loss]
+
+    @property
+    def interruptions(self) -> list[Planned]:
+        return [p for p in self.changes if p.change.action in {"restart", "reload"}]
+
+
+def document(command: str, results: Sequence[HostResult], seconds: float) -> dict[str, Any]:
+    """The versioned JSON document; the same for plan and apply."""
+    return {
+        "schema": 1,
+        "command": command,
+        "exit": int(combined([r.exit for r in results])),
+        "seconds": round(seconds, 3),
+        "hosts": [_host(r) for r in results],
+    }
+
+
+def _host(result: HostResult) -> dict[str, Any]:
+    return {
+        "host": result.host,
+        "connections": result.connections,
+        "channels": result.channels,
+        "vantage": result.vantage,
+        "changes": [_change(p) for p in result.changes],
+        "checks": [check.as_json() for check in result.checks],
+        "error": _error(result.error),
+        "url": result.url or None,
+        "run": result.run_url or None,
+        "resources": result.total,
+        "kept": result.kept,
+        "notes": result.notes,
+        "warnings": result.warnings,
+        **result.extra,
+    }
+
+
+def _change(planned: Planned) -> dict[str, Any]:
+    change = planned.change
+    return {
+        "step": planned.step,
+        "resource": planned.id,
+        "action": change.action,
+        "reason": masked(change.reason),
+        "interrupts": change.interrupts,
+        "loss": change.loss,
+        "seconds": None if planned.seconds is None else round(planned.seconds, 3),
+        "diff": [masked(line) for line in change.diff] or None,
+    }
+
+
+def _error(error: ProvisionError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {
+        "what": masked(error.what),
+        "why": masked(error.why),
+        "next": masked(error.next),
+        "detail": masked(error.detail),
+    }
+
+
+class Reporter(Protocol):
+    """Draws a command's progress and result. Calls for one host come from one thread at a time;
+    those of several hosts may interleave."""
+
+    def connected(self, result: HostResult) -> None:
+        """The host was reached and looked at: its facts and host key are known."""
+
+    def starting(self, result: HostResult, steps: Sequence[str]) -> None:
+        """Changes begin; `steps` have some."""
+
+    def event(self, result: HostResult, event: Event) -> None: ...
+
+    def waiting(self, result: HostResult, text: str) -> None:
+        """Something outside holds it up (`waits for anna@laptop …`)."""
+
+    def step_done(self, result: HostResult, step: str, headline: str, seconds: float) -> None: ...
+
+    def check(self, result: HostResult, check: Check) -> None:
+        """One check of a verification has ended."""
+
+    def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
+        """All hosts are done: the summary, errors, the next command."""

@@ -1,0 +1,56 @@
+"""Lines for a pipe or a log: one when something ends, none that is redrawn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from provisioner.engine.check import Check
+from provisioner.engine.events import Event, Failed
+from provisioner.report import summary
+from provisioner.report.model import HostResult
+from provisioner.secrets import masked
+
+
+class Plain:
+    """Progress on `progress` (stderr), the result on `out` (stdout)."""
+
+    def __init__(self, *, out: TextIO | None = None, progress: TextIO | None = None, width: int = 80, verbose: int = 0):
+        self._out = out or sys.stdout
+        self._progress = progress or sys.stderr
+        self._width = width
+        self._verbose = verbose
+        self._several = False
+
+    def _say(self, result: HostResult, text: str) -> None:
+        prefix = f"{result.host}  " if self._several else ""
+        print(masked(prefix + text), file=self._progress, flush=True)
+
+    def connected(self, result: HostResult) -> None:
+        for line in summary.greeting(result):
+            self._say(result, line)
+
+    def starting(self, result: HostResult, steps: Sequence[str]) -> None:
+        pass
+
+    def event(self, result: HostResult, event: Event) -> None:
+        if isinstance(event, Failed):
+            self._say(result, f"{event.planned.step:<12} failed: {event.planned.change.title or event.planned.id}")
+
+    def waiting(self, result: HostResult, text: str) -> None:
+        self._say(result, text)
+
+    def step_done(self, result: HostResult, step: str, headline: str, seconds: float) -> None:
+        self._say(result, summary.flush_right(f"{step:<12} {headline}", f"{seconds:.1f} s", self._width))
+
+    def check(self, result: HostResult, check: Check) -> None:
+        if check.status in {"fail", "warn"} or self._verbose:
+            for line in summary.check_lines(check, self._width):
+                self._say(result, line)
+
+    def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
+        for result in results:
+            for line in summary.closing(command, result, self._width, self._verbose):
+                print(masked(line), file=self._out)
+        self._out.flush()
