@@ -115,8 +115,6 @@ class KeyLogin:
         return None
 
     def _unlocked(self, path: Path) -> PKey:
-        from paramiko.pkey import PKey
-
         phrase = self.on_prompt(f"Passphrase for {path}: ") if self.on_prompt is not None else None
         if phrase is None:
             raise Unreachable(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ class Stderr:
     def feed(self, data: bytes) -> None:
         self._data += data
         if not self.ready:
-            before, mark, after = bytes(self._data[-2 * _TAIL :]).partition(READY)
+            _, mark, after = bytes(self._data[-2 * _TAIL :]).partition(READY)
             if mark:
                 self.ready, self._data = True, bytearray(after)
         if len(self._data) > 2 * _TAIL:
@@ -116,12 +115,14 @@ def send(channel: Channel, payload: bytes, timeout: float, *, last: bool = True)
     """Write all of `payload`; a remote that ended early is no error here, its answer says why."""
     channel.settimeout(timeout)
     try:
-        channel.sendall(payload)
+        # In pieces: sendall copies all that is left for every packet.
+        for start in range(0, len(payload), CHUNK):
+            channel.sendall(payload[start : start + CHUNK])
         if last:
             channel.shutdown_write()
     except TimeoutError as error:
         raise Silence from error
-    except (socket.error, EOFError):
+    except (OSError, EOFError):
         pass
 
 

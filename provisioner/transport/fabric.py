@@ -110,9 +110,7 @@ class FabricSession:
             raise self._refused(way, got.stderr or got.stdout)
         return Result(got.stdout, got.stderr, got.status)
 
-    def put(
-        self, source: Path | bytes, *, sha256: str, on_progress: Callable[[int, int], None] | None = None
-    ) -> str:
+    def put(self, source: Path | bytes, *, sha256: str, on_progress: Callable[[int, int], None] | None = None) -> str:
         with self._channels.running(upload.command(sha256)) as channel:
             return upload.put(channel, source, sha256, self.host, on_progress)
 

@@ -206,14 +206,16 @@ def not_root(host: str, user: str, said: bytes, *, password: bool) -> Unreachabl
     for words, what, why, next_ in _SUDO:
         if any(word in low for word in words):
             told = {"host": host, "user": user}
-            return Unreachable(what.format(**told), why=why.format(**told), next=next_.format(**told), detail=text[-2000:])
+            return Unreachable(
+                what.format(**told), why=why.format(**told), next=next_.format(**told), detail=text[-2000:]
+            )
     if password and any(word in low for word in ("try again", "incorrect", "authentication", "no password was")):
         return Unreachable(
             f"sudo on {host} does not accept the password of {user}",
             why="it was tried once and not again, so that the account is not locked",
             next="run the same command again with -K and type it anew",
         )
-    if not password and "password" in low or "authentication" in low:
+    if "password" in low or "authentication" in low:
         return Unreachable(
             f"sudo on {host} needs a password for {user}",
             why="none was given",

@@ -43,8 +43,7 @@ while True:
     while d: d=d[os.write(1,d):]
 """
 _RELAY_BASH = (
-    'exec 3<>"/dev/tcp/$1/$2" || exit 1; echo "provision: relay ready" >&2; '
-    "cat <&3 & reader=$!; cat >&3; wait $reader"
+    'exec 3<>"/dev/tcp/$1/$2" || exit 1; echo "provision: relay ready" >&2; cat <&3 & reader=$!; cat >&3; wait $reader'
 )
 _RELAY = (
     f'if command -v python3 >/dev/null 2>&1; then exec python3 -c {shlex.quote(_RELAY_PYTHON)} "$1" "$2"; '
@@ -106,7 +105,7 @@ def forwarded(opener: Callable[[], tuple[Stream, Callable[[], None]]], port: int
     path = directory / f".s.PGSQL.{port}"
     if len(bytes(path)) > 100:
         shutil.rmtree(directory, ignore_errors=True)
-        directory = Path(tempfile.mkdtemp(prefix="provision-", dir="/tmp"))  # noqa: S108
+        directory = Path(tempfile.mkdtemp(prefix="provision-", dir="/tmp"))
         path = directory / f".s.PGSQL.{port}"
     ends: list[Callable[[], None]] = []
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class HostKeyCheck:
     def algorithms(self, offered: tuple[str, ...]) -> list[str]:
         return hostkeys.preferred(self._known, offered)
 
-    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
         blob = key.asbytes()
         self.fingerprint = hostkeys.fingerprint(blob)
         verdict = hostkeys.judge(self._known, blob)
@@ -109,10 +110,8 @@ def hang_up(connection: Any) -> None:
     """Close without paramiko's wait of up to 0.1 s: its reading thread sleeps in recv until then."""
     transport = connection.client.get_transport()
     if transport is not None and isinstance(transport.sock, socket.socket):
-        try:
+        with suppress(OSError):
             transport.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
     connection.client.close()
 
 

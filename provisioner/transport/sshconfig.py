@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,9 @@ def config_text(home: Path | None = None, system: Path = Path("/etc/ssh/ssh_conf
 
 def decides(text: str) -> bool:
     """False when no line of the configuration can matter here (a stock one); see `_DECIDES`."""
-    return any(match.group(0).strip().lower() != "host" or not _everything(text, match) for match in _DECIDES.finditer(text))
+    return any(
+        match.group(0).strip().lower() != "host" or not _everything(text, match) for match in _DECIDES.finditer(text)
+    )
 
 
 def resolve(target: Target, options: ConnectOptions, config: SSHConfig | None) -> Endpoint:
@@ -97,9 +99,9 @@ def resolve(target: Target, options: ConnectOptions, config: SSHConfig | None) -
     jump = options.jump if options.jump is not None else found.get("proxyjump")
     command = found.get("proxycommand") if options.jump is None else None
     if jump and jump.lower() != "none":
-        return _with(own, jumps=_gateways(jump, options, config, (target.name,)))
+        return replace(own, jumps=_gateways(jump, options, config, (target.name,)))
     if command and command.lower() != "none":
-        return _with(own, proxy_command=command)
+        return replace(own, proxy_command=command)
     return own
 
 
@@ -119,7 +121,9 @@ def _gateways(
         found = _lookup(config, target.name)
         # The flags' user, port and identity are the final host's; a gateway has its own in ssh's
         # configuration. A key named by -i may open the gateway too, as with `ssh -i`... -J.
-        hop = _endpoint(target, ConnectOptions(identity=options.identity, connect_timeout=options.connect_timeout), found)
+        hop = _endpoint(
+            target, ConnectOptions(identity=options.identity, connect_timeout=options.connect_timeout), found
+        )
         if not hops and (own := found.get("proxyjump")) and own.lower() != "none":
             hops.extend(_gateways(own, options, config, seen))
         hops.append(hop)
@@ -148,7 +152,7 @@ def _endpoint(target: Target, options: ConnectOptions, found: dict[str, str] | S
         user=target.user or options.user or found.get("user") or getpass.getuser(),
         identities=identities,
         identities_only=only,
-        agent=os.path.expanduser(agent) if agent else None,
+        agent=str(Path(agent).expanduser()) if agent else None,
         key_name=(found.get("hostkeyalias") or hostname).lower(),
         known_hosts=tuple(Path(name).expanduser() for name in shlex.split(files) if name.lower() != "none"),
         timeout=float(timeout) if timeout.isdigit() and int(timeout) else options.connect_timeout,
@@ -157,12 +161,6 @@ def _endpoint(target: Target, options: ConnectOptions, found: dict[str, str] | S
 
 def _lookup(config: SSHConfig | None, name: str) -> dict[str, str] | SSHConfigDict:
     return {} if config is None else config.lookup(name)
-
-
-def _with(endpoint: Endpoint, **changes: object) -> Endpoint:
-    from dataclasses import replace
-
-    return replace(endpoint, **changes)  # type: ignore[arg-type]
 
 
 def _unfold(path: Path, base: Path, depth: int) -> str:
@@ -184,11 +182,12 @@ def _unfold(path: Path, base: Path, depth: int) -> str:
             continue
         for pattern in shlex.split(rest, comments=True):
             full = Path(pattern).expanduser()
-            for name in sorted(glob.glob(str(full if full.is_absolute() else base / full))):
+            where = full if full.is_absolute() else base / full
+            for name in sorted(glob.glob(str(where))):  # noqa: PTH207 - an absolute pattern
                 lines += [_unfold(Path(name), base, depth + 1), scope]
     return "\n".join(lines) + "\n"
 
 
 def _everything(text: str, match: re.Match[str]) -> bool:
     line = text[match.start() : text.find("\n", match.end())]
-    return line.split() [1:] == ["*"]
+    return line.split()[1:] == ["*"]

@@ -26,7 +26,7 @@ class Way(Enum):
     LOGIN = "as the login user"
     ROOT = "the login user is root"
     SUDO = "sudo without a password, when the login user is not root"
-    PASSWORD = "sudo with a password, when the login user is not root"
+    PASSWORD = "sudo with a password, when the login user is not root"  # noqa: S105 - a way, not a password
     NONE = "the login user must be root"
 
 

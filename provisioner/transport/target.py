@@ -83,6 +83,4 @@ def _address(name: str) -> bool:
 
 
 def _bad(text: str, why: str) -> UsageError:
-    return UsageError(
-        f"not a host: {text[:80]!r}", why=why, next="write it as HOST, USER@HOST or USER@HOST:PORT"
-    )
+    return UsageError(f"not a host: {text[:80]!r}", why=why, next="write it as HOST, USER@HOST or USER@HOST:PORT")
