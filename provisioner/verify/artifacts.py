@@ -32,7 +32,8 @@ def upload(context: Context) -> Finding:
         headers = {"Content-Type": "application/octet-stream"}
         doing = f"upload of {_size(body)}"
         try:
-            response = context.api.raw("PUT", ARTIFACTS + path, body=body, headers=headers, timeout=25)
+            timeout = 25 if name == LARGE else 12
+            response = context.api.raw("PUT", ARTIFACTS + path, body=body, headers=headers, timeout=timeout)
         except HttpError as error:
             raise blamed(context, str(error), doing) from None
         if response.status == 503 and b"disabled" in response.body:
@@ -127,7 +128,7 @@ def by_presigned_url(context: Context, path: str, size: int) -> tuple[bytes, str
     except ValueError:
         raise faults.not_mlflow(context.target, "download address", b"") from None
     parts = urlsplit(url)
-    where = shown(origin, parts.path)
+    where = f"{size / 1e6:.1f} MB by the URL that MLflow hands out\n{shown(origin, parts.path)}"
     headers = {"Range": f"bytes=0-{size - 1}"}
     given = at(answer.data, "headers")
     if isinstance(given, Mapping):

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from provisioner.secrets import Secret
+from provisioner.verify.artifacts import FOLDER, LARGE
 from provisioner.verify.context import Context, Finding, Step
 from provisioner.verify.deadline import bounded
 from provisioner.verify.faults import Fault, clean
 from provisioner.verify.http import HttpError
 from provisioner.verify.s3 import bucket_names, s3_code, s3_request
-from provisioner.verify.storefaults import blamed
+from provisioner.verify.storefaults import blamed, down
 
 
 def postgresql(host: str, port: int, name: str, user: str, password: Secret) -> Callable[[], Any]:
@@ -87,6 +88,8 @@ def bucket_policy(context: Context) -> Finding:
     """MLflow's key opens its bucket and nothing else: no other bucket, no new one."""
     access = context.store
     assert access is not None
+    if context.fault is not None and context.fault.id.startswith(("store", "bucket-gone")):
+        return Finding("needs artifact-upload", "skip")
     deadline = context.deadline.within(15)
     spare = f"provision-verify-{os.urandom(6).hex()}"
     try:
@@ -104,10 +107,34 @@ def bucket_policy(context: Context) -> Finding:
             s3_request(access, "DELETE", f"/{spare}", deadline)
             raise _too_much("it makes new buckets")
     except HttpError as error:
-        raise blamed(context, str(error), "the store's own view") from None
+        raise down(access, f"the store's own view: {error}", str(error)) from None
     if made.status != 403:
         return Finding(f"CreateBucket: HTTP {made.status} {s3_code(made.body)}, AccessDenied was expected", "warn")
     return Finding(f"only the bucket {access.bucket}; no other, no new one")
+
+
+def bucket_object(context: Context) -> str:
+    """The uploaded object is in the stack's bucket: a server without MLFLOW_ARTIFACTS_DESTINATION
+    writes into ./mlartifacts of its own, and everything looks right through the API."""
+    access = context.store
+    assert access is not None
+    path = "/".join(part for part in (access.prefix.strip("/"), context.artifact_uri.partition(":/")[2]) if part)
+    try:
+        seen = s3_request(
+            access, "HEAD", f"/{access.bucket}/{path.strip('/')}/{FOLDER}/{LARGE}", context.deadline.within(10)
+        )
+    except HttpError as error:
+        raise down(access, f"the object in the bucket: {error}", str(error)) from None
+    if seen.status == 404:
+        what = "Artifacts and models are stored outside this stack's bucket: they are not in its backups."
+        why = "The uploaded object is not in the bucket. A server without its environment file writes to its own disk."
+        raise Fault("other-store", f"not in the bucket {access.bucket}", what=what, why=why, step="mlflow")
+    if seen.status != 200:
+        raise blamed(context, f"HTTP {seen.status}", "the object in the bucket")
+    if seen.headers.get("content-length") != str(len(context.payload)):
+        what = "Objects in the bucket are not what was uploaded."
+        raise Fault("corrupted", "the object's size differs", what=what, step=access.step)
+    return f"in the bucket {access.bucket}"
 
 
 def _too_much(detail: str) -> Fault:
@@ -122,4 +149,7 @@ def _too_much(detail: str) -> Fault:
 
 
 DATABASE = Step("database-row", "row in the database", "database", database_row, ("run",))
-STORE = Step("bucket-policy", "store's key", "store", bucket_policy)
+STORE = (
+    Step("bucket-object", "object in the bucket", "store", bucket_object, ("artifact-upload",)),
+    Step("bucket-policy", "store's key", "store", bucket_policy),
+)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from provisioner.verify import faults
 from provisioner.verify.context import Context, Finding, Step
 from provisioner.verify.http import HttpError
+from provisioner.verify.target import Target
 
 _SEARCH = "experiments/search"
 _PAGE = "/ajax-api/2.0/mlflow/experiments/search"
 """The path that MLflow's own pages use; same handler, but a proxy may treat it apart."""
 
 
-def reach(context: Context) -> str:
+def reach(context: Context) -> Finding:
     """Name, port, TLS and one HTTP answer, whatever it is, to a request without a login."""
     target = context.target
     headers = {"Content-Type": "application/json"}
@@ -30,7 +32,26 @@ def reach(context: Context) -> str:
         raise faults.redirected(target, context.anonymous, "first request")
     if context.anonymous.body[:300].find(b"plain HTTP request was sent") >= 0:
         raise faults.refused(target, context.anonymous, "first request")
-    return f"{target.origin}" + (" through the SSH connection" if target.connect else "")
+    if proxy := _proxy(target):
+        return Finding(
+            f"{target.origin}; not proven for clients here, they go through {proxy}",
+            "warn",
+            f"export NO_PROXY={target.origin.host}",
+        )
+    return Finding(f"{target.origin}" + (" through the SSH connection" if target.connect else ""))
+
+
+def _proxy(target: Target) -> str:
+    """The variable by which MLflow's client on this machine would go through an HTTP proxy."""
+    if target.connect is not None or not any(name.lower().endswith("_proxy") for name in os.environ):
+        return ""
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies = getproxies()
+    name = next((name for name in (target.origin.scheme, "all") if name in proxies), "")
+    if not name or proxy_bypass(target.origin.netloc):
+        return ""
+    return f"{name.upper()}_PROXY"
 
 
 def host_header(context: Context) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from provisioner.secrets import masked
@@ -12,9 +13,10 @@ from provisioner.verify.target import Origin, Target
 class Fault(Exception):
     """A check that failed. `id` names the kind of fault (stable, in JSON), `detail` what was seen,
     `what` what users lose, `why` the cause as far as it shows from outside; `step` is the step of
-    `provision` that repairs it, `owner` the advice to whoever runs a server that is not ours."""
+    `provision` that repairs it (empty: all steps; None: none does), `owner` the advice to whoever
+    runs a server that is not ours, or to whom no step helps."""
 
-    def __init__(self, id: str, detail: str, *, what: str, why: str = "", step: str = "", owner: str = ""):
+    def __init__(self, id: str, detail: str, *, what: str, why: str = "", step: str | None = None, owner: str = ""):
         super().__init__(detail)
         self.id = id
         self.detail = detail
@@ -25,7 +27,7 @@ class Fault(Exception):
 
     def next(self, target: Target) -> str:
         """The next command, or the advice where no command of ours applies."""
-        if target.repair is None or not self.step:
+        if target.repair is None or self.step is None:
             return self.owner
         return " ".join(part for part in ("provision", self.step, target.repair) if part)
 
@@ -36,6 +38,17 @@ def clean(text: str | bytes, limit: int = 160) -> str:
         text = text[: 8 * limit].decode("utf-8", "replace")
     line = " ".join("".join(c if c.isprintable() else " " for c in masked(text)).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def quoted(body: bytes, limit: int = 110) -> str:
+    """The server's own words in a line: MLflow's error code and message, or a page without its tags."""
+    try:
+        data = json.loads(body[:65536])
+        text = f"{data.get('error_code', '')} {data.get('message', '')}" if isinstance(data, dict) else ""
+    except (ValueError, RecursionError):
+        page = body[:4096].decode("utf-8", "replace")
+        text = re.sub(r"<style.*?</style>|<[^>]{0,200}>", " ", page, flags=re.S | re.I)
+    return clean(text, limit)
 
 
 def unreachable(target: Target, error: HttpError) -> Fault:
@@ -55,10 +68,12 @@ def unreachable(target: Target, error: HttpError) -> Fault:
         if origin.scheme == "http":
             why += " It may speak https."
         return Fault("not-http", str(error), what=what, why=why, step="proxy", owner="check scheme and port of the URL")
+    if error.kind == "silent":
+        why = f"No packet comes back from {origin.host} port {origin.port}: a firewall drops them, or the host is down."
+        return Fault("silent", str(error), what=what, why=why, step="proxy", owner="open the port in the firewall")
     if error.kind == "timeout":
-        why = f"{origin.host} port {origin.port} does not answer: a firewall drops the packets, or the server hangs."
-        owner = "open the port, or restart the server"
-        return Fault("timeout", str(error), what=what, why=why, step="proxy", owner=owner)
+        why = "The server takes connections and answers none: MLflow hangs, or waits for its database."
+        return Fault("hangs", str(error), what=what, why=why, step="mlflow", owner="restart the server")
     return Fault("unreachable", clean(str(error)), what=what, why=f"No way to {origin.host} from this machine.")
 
 
@@ -94,7 +109,7 @@ def answered(target: Target, error: HttpError, doing: str) -> Fault:
 def refused(target: Target, response: Response, doing: str) -> Fault:
     """What an answer that is not success means, wherever in the check it comes."""
     status, body = response.status, response.body
-    said = f"{doing}: HTTP {status} {clean(body, 110)}".rstrip()
+    said = f"{doing}: HTTP {status} {quoted(body)}".rstrip()
     if status == 403 and b"Invalid Host header" in body:
         host = target.origin.netloc
         why = f"MLFLOW_SERVER_ALLOWED_HOSTS on the server does not list {host}."
@@ -121,10 +136,7 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
         why = "The proxy in front limits the size of a request (nginx: client_max_body_size)."
         return Fault("too-large", said, what=what, why=why, step="proxy", owner="set client_max_body_size 0")
     if status == 503 and b"TEMPORARILY_UNAVAILABLE" in body:
-        what = "MLflow is up and can do nothing: no run is logged, no list is shown; /health stays green."
-        why = "MLflow cannot reach its database."
-        owner = "start the database, then look at MLFLOW_BACKEND_STORE_URI"
-        return Fault("database-down", said, what=what, why=why, step="postgres", owner=owner)
+        return _database(said, body)
     if status in (502, 503, 504):
         what = "Nobody reaches MLflow."
         why = "The proxy answers, MLflow behind it does not: stopped, starting, or hanging."
@@ -153,6 +165,24 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
     )
 
 
+def _database(said: str, body: bytes) -> Fault:
+    """MLflow passes its driver's own words on; they tell a stopped server from a refused role."""
+    what = "MLflow is up and can do nothing: no run is logged, no list is shown; /health stays green."
+    reasons = {
+        rb"authentication failed": ("the password of its role is not the database's", "database"),
+        rb"not permitted to log in": ("its role may not log in", "database"),
+        rb"does not exist": ("its role, database or tables are gone", "database"),
+        rb"no pg_hba.conf entry": ("pg_hba.conf does not let it in", "postgres"),
+        rb"too many (clients|connections)": ("all connections are taken", "postgres"),
+        rb"starting up|shutting down": ("the database is starting or stopping", "postgres"),
+        rb"refused|No such file": ("the database does not run, or listens elsewhere", "postgres"),
+    }
+    reason, step = next((r for pattern, r in reasons.items() if re.search(pattern, body)), ("", "postgres"))
+    why = "MLflow cannot use its database" + (f": {reason}." if reason else ".")
+    owner = "start the database, then look at MLFLOW_BACKEND_STORE_URI"
+    return Fault("database-down", said, what=what, why=why, step=step, owner=owner)
+
+
 def cors(target: Target, said: str) -> Fault:
     """The server blocks browsers on its own page: POSTs with the page's Origin are 403."""
     origin = target.origin
@@ -170,7 +200,7 @@ def _login(target: Target, said: str) -> Fault:
     what = "The login is refused: clients with these settings are locked out."
     why = "The user name, password or token is not what the server knows."
     owner = "correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    return Fault("login-wrong", said, what=what, why=why, step="proxy", owner=owner)
+    return Fault("login-wrong", said, what=what, why=why, step="", owner=owner)
 
 
 def open_door(target: Target) -> Fault:
@@ -178,7 +208,7 @@ def open_door(target: Target) -> Fault:
     what = "Everyone who reaches this address reads, changes and deletes all runs."
     why = "A request without a login was answered; the server's login is switched off."
     owner = "switch the server's login on, or leave MLFLOW_TRACKING_USERNAME unset when it has none"
-    return Fault("login-open", "answered without a login", what=what, why=why, step="proxy", owner=owner)
+    return Fault("login-open", "answered without a login", what=what, why=why, step="", owner=owner)
 
 
 def redirected(target: Target, response: Response, doing: str) -> Fault:
@@ -207,6 +237,5 @@ def not_mlflow(target: Target, doing: str, body: bytes) -> Fault:
 
 
 def shown(origin: Origin, path: str, limit: int = 60) -> str:
-    """An address without its query: a presigned signature is a password."""
-    path = path.split("?")[0]
-    return f"{origin}{clean(path, limit)}"
+    """An address without its query, at most `limit` characters: a presigned signature is a password."""
+    return clean(f"{origin}{path.split('?')[0]}", limit)

@@ -18,7 +18,8 @@ from typing import Literal
 from provisioner.verify.deadline import Deadline, bounded
 from provisioner.verify.target import Connect, Origin
 
-Kind = Literal["resolve", "refused", "unreachable", "timeout", "tls", "closed", "garbage", "large"]
+Kind = Literal["resolve", "refused", "unreachable", "silent", "timeout", "tls", "closed", "garbage", "large"]
+"""`silent`: not even a connection; `timeout`: a connection, and no answer on it in time."""
 
 JSON_LIMIT = 4 * 2**20
 """Bytes of an ordinary answer; MLflow's own pages of results stay far below."""
@@ -238,5 +239,5 @@ def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
     if isinstance(failure, ConnectionRefusedError):
         raise HttpError("refused", "connection refused")
     if isinstance(failure, TimeoutError):
-        raise HttpError("timeout", f"no answer from {host} port {port}")
+        raise HttpError("silent", f"no answer from {host} port {port}")
     raise HttpError("unreachable", failure.strerror or str(failure))

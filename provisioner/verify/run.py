@@ -99,5 +99,5 @@ def _steps(database: bool, store: bool) -> list[Step]:
     if database:
         steps.append(behind.DATABASE)
     if store:
-        steps.append(behind.STORE)
+        steps.extend(behind.STORE)
     return steps

@@ -31,6 +31,10 @@ class StoreAccess:
     region: str = "us-east-1"
     connect: Connect | None = None
     ca_file: str | None = None
+    prefix: str = ""
+    """The path inside the bucket below which MLflow writes."""
+    step: str = ""
+    """The step that runs the store (`minio`, `seaweedfs`); empty: all steps."""
 
 
 def s3_request(

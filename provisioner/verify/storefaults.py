@@ -5,7 +5,7 @@ from __future__ import annotations
 from provisioner.verify.context import Context
 from provisioner.verify.faults import Fault
 from provisioner.verify.http import HttpError
-from provisioner.verify.s3 import s3_code, s3_request
+from provisioner.verify.s3 import StoreAccess, s3_code, s3_request
 
 _WHAT = "Runs are logged; artifacts and models are neither stored nor loaded. /health stays green."
 
@@ -31,11 +31,13 @@ def blamed(context: Context, detail: str, doing: str) -> Fault:
             {"list-type": "2", "max-keys": "1"},
         )
     except (HttpError, TimeoutError) as error:
-        why = f"The object store does not answer at {access.endpoint} ({error})."
-        return Fault("store-down", detail, what=_WHAT, why=why, step="", owner=f"start the store ({access.endpoint})")
+        return down(access, detail, str(error))
     code = s3_code(response.body)
     if response.status == 200:
-        why = "The store and its key are fine; MLflow uses another address, bucket or key (its environment file)."
+        why = (
+            "The store and its key are fine, so MLflow uses another address, bucket or key (its environment "
+            "file), or cannot reach its own address from its own host."
+        )
         return Fault("store-settings", detail, what=_WHAT, why=why, step="mlflow")
     if code == "NoSuchBucket" or (response.status == 404 and not code):
         what = f"The bucket {access.bucket} is gone, and with it every artifact and model. Runs are still logged."
@@ -49,6 +51,12 @@ def blamed(context: Context, detail: str, doing: str) -> Fault:
         return Fault("store-policy", detail, what=_WHAT, why=why, step="bucket")
     if response.status >= 500:
         why = f"The object store itself fails: HTTP {response.status} {code}".rstrip() + "."
-        return Fault("store-error", detail, what=_WHAT, why=why, step="bucket")
+        return Fault("store-error", detail, what=_WHAT, why=why, step=access.step)
     why = f"The object store answers HTTP {response.status} {code}".rstrip() + "."
     return Fault("store", detail, what=_WHAT, why=why, step="bucket")
+
+
+def down(access: StoreAccess, detail: str, said: str) -> Fault:
+    """The store gives no answer, or none in time."""
+    why = f"The object store does not answer at {access.endpoint} ({said})."
+    return Fault("store-down", detail, what=_WHAT, why=why, step=access.step)
