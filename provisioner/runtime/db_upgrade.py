@@ -1,0 +1,79 @@
+"""Brings MLflow's database to the schema of the installed version: `python -I - WAIT [migrate]`.
+
+The address comes from MLFLOW_BACKEND_STORE_URI: `mlflow db upgrade` takes it on its command line only,
+where every user of the host could read the password. Imports first and then waits up to WAIT seconds
+for the database to answer, so that it can be started while the database is still being installed.
+
+A database without tables gets them. One with tables is only moved to another schema when `migrate` is
+given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none.
+Exit codes: 0 the schema is the one wanted · 30 the database does not answer · 31 it refuses the role
+· 32 another version's schema, and `migrate` was not given · 33 the migration failed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import time
+import warnings
+from typing import Any
+
+REFUSALS = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "Access denied")
+
+
+def _failed(code: int, what: str, error: object = "") -> int:
+    # The first line says what happened; the rest is hints, or the whole SQL statement.
+    reason = str(error).strip().partition("\n")[0].strip()
+    print(f"{what}: {reason}" if reason else what, file=sys.stderr)
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """See the module's docstring."""
+    warnings.simplefilter("ignore")
+    # A secret that one of these libraries quotes must not get into the journal.
+    logging.disable(logging.WARNING)
+    deadline = time.monotonic() + float(arguments[0])
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    sqlalchemy: Any = importlib.import_module("sqlalchemy")
+    utils: Any = importlib.import_module("mlflow.store.db.utils")
+
+    engine = utils.create_sqlalchemy_engine(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    while True:
+        try:
+            tables = [t for t in sqlalchemy.inspect(engine).get_table_names() if not t.startswith("alembic_")]
+            break
+        except sqlalchemy.exc.OperationalError as error:
+            text = str(error.orig)
+            # All can pass by themselves while the role is being made, so even a refusal is asked again.
+            refused = any(words in text for words in REFUSALS)
+            if time.monotonic() > deadline and refused:
+                return _failed(31, "the database refuses the role", text)
+            if time.monotonic() > deadline:
+                return _failed(30, "the database does not answer", text)
+            time.sleep(0.1)
+    before = utils._get_schema_version(engine)
+    # MLflow makes its first tables and migrates them in two transactions: a run killed in between
+    # leaves the former without a version.
+    unfinished = before is None and set(tables) <= set(utils.InitialBase.metadata.tables)
+    head = utils._get_latest_schema_revision()
+    if before == head:
+        print(f"schema {before} {head}")
+        return 0
+    if not unfinished and "migrate" not in arguments:
+        return _failed(32, f"the database has schema {before}, this version wants {head}")
+    try:
+        if unfinished:
+            utils._initialize_tables(engine)
+        else:
+            utils._upgrade_db(engine)
+    except Exception as error:
+        return _failed(33, "the migration failed", getattr(error, "orig", error))
+    print(f"schema {before or '-'} {utils._get_schema_version(engine)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""The MLflow environment: its version, lock and schema, how it is made, looked at and judged."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from provisioner.runtime import programs
+
+VERSION = "3.17.2"
+SCHEMA_HEAD = "dc11669786a5"  # `alembic_version` of a database that VERSION works with
+HOME = "/opt/mlflow"
+UV_CACHE = "/var/cache/provision/uv"  # used when somebody made it; see venv.sh
+PYTHON = "/usr/bin/python3"
+
+
+@cache
+def lock(version: str = VERSION) -> str:
+    """The universal lock with hashes, 300 kB; FileNotFoundError for a version that has none."""
+    folder = resources.files("provisioner") / "locks"
+    return (folder / f"mlflow-{version}.txt").read_text(encoding="utf-8")
+
+
+def lock_sha256(version: str = VERSION) -> str:
+    """sha256 of the lock as it is sent; what a finished environment records."""
+    return hashlib.sha256(lock(version).encode()).hexdigest()
+
+
+def upgrade(venv: str, *, env_file: str, wait: int = 30, limit: int = 900, migrate: bool = False) -> str:
+    """The fragment that makes the tables, or with `migrate` moves them; times in seconds.
+
+    Codes and output are those of db_upgrade.py and db_upgrade.sh. No secret is in the text.
+    """
+    return programs.fragment(
+        "db_upgrade",
+        uses=("db_upgrade.py",),
+        VENV=venv,
+        ENV_FILE=env_file,
+        WAIT=str(wait),
+        LIMIT=str(limit),
+        MIGRATE="migrate" if migrate else "",
+    )
+
+
+@dataclass(frozen=True)
+class VenvSeen:
+    """What `venv_probe` saw. The two name -> state maps are only filled for a complete environment."""
+
+    state: str  # absent, unfinished, foreign, complete
+    interpreter: str = ""
+    lock_sha256: str = ""
+    python: str = ""
+    recorded: frozenset[str] = frozenset()
+    present: frozenset[str] = frozenset()
+
+
+def probe(venv: str) -> str:
+    """The read-only fragment that looks at an environment."""
+    return programs.fragment("venv_probe", uses=("environment_state.sh",), VENV=venv)
+
+
+def make(venv: str, *, lock_path: str, uv: str, python: str = PYTHON, version: str = VERSION) -> str:
+    """The fragment that makes or repairs an environment; `lock_path` holds `lock(version)` on the host."""
+    return programs.fragment(
+        "venv",
+        uses=("run_uv.py", "warm.py", "check_records.py", "environment_state.sh"),
+        VENV=venv,
+        LOCK=lock_path,
+        LOCK_SHA256=lock_sha256(version),
+        UV=uv,
+        PYTHON=python,
+        CACHE=UV_CACHE,
+    )
+
+
+def seen_from(text: str) -> VenvSeen:
+    """The probe's output as a record; anything malformed is ignored and shows up as a difference."""
+    head, _, rest = text.partition("== recorded\n")
+    recorded, _, present = rest.partition("== present\n")
+    fields = dict(line.split(" ", 1) for line in (head + recorded).splitlines() if " " in line)
+
+    def states(lines: str) -> frozenset[str]:
+        return frozenset(line for line in lines.splitlines() if line.startswith(("record ", "name ")))
+
+    return VenvSeen(
+        state=fields.get("state", "absent"),
+        interpreter=fields.get("interpreter", ""),
+        lock_sha256=fields.get("lock", ""),
+        python=fields.get("python", ""),
+        recorded=states(recorded),
+        present=states(present),
+    )
+
+
+def _package(line: str) -> str:
+    path = line.split(" ")[1]
+    return path.split("/")[-1] if path.startswith("..") else path.split(".dist-info")[0].rsplit("-", 1)[0]
+
+
+def difference(seen: VenvSeen, *, python: str, version: str = VERSION) -> str:
+    """Why the environment is not as wanted, in the reader's words; empty when it is.
+
+    `python` is what the wanted interpreter resolves to on the host.
+    """
+    if seen.state == "absent":
+        return "absent"
+    if seen.state == "unfinished":
+        return "an earlier installation did not finish"
+    if seen.state == "foreign":
+        return "not made by this tool"
+    if seen.interpreter != python or seen.python != python:
+        return f"made for {seen.python}, wanted {python}"
+    if seen.lock_sha256 != lock_sha256(version):
+        return "installed from another lock"
+    gone = sorted({_package(line) for line in seen.recorded - seen.present})
+    if not gone:
+        return ""  # what somebody added is theirs
+    names = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+    return f"removed or altered: {names}"
+
+
+def added(seen: VenvSeen) -> tuple[str, ...]:
+    """Packages that somebody installed besides the lock's; they stay, and are worth a line."""
+    extra = {line for line in seen.present - seen.recorded if line.startswith("record ")}
+    return tuple(sorted({_package(line) for line in extra} - {_package(line) for line in seen.recorded}))

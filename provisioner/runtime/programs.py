@@ -1,0 +1,55 @@
+"""The Python programs and shell fragments that run on a host, as text ready to be sent on stdin."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_PARTS = {
+    "fetch_wheel": ("host_index", "http_client", "fetch_wheel"),
+    "fetch_file": ("host_index", "http_client", "fetch_file"),
+    "reach": ("host_index", "http_client", "reach"),
+    "run_uv": ("host_index", "run_uv"),
+}
+_OWN_IMPORT = re.compile(r"^from provisioner\.runtime\.\w+ import .*\n", re.MULTILINE)
+_FUTURE = "from __future__ import annotations\n"
+
+
+@cache
+def program(name: str) -> str:
+    """One self-contained Python program for `python3 -I -`: its modules in a row, as they stand here."""
+    texts = [(_HERE / f"{part}.py").read_text(encoding="utf-8") for part in _PARTS.get(name, (name,))]
+    return _FUTURE + "\n".join(_OWN_IMPORT.sub("", text).replace(_FUTURE, "") for text in texts)
+
+
+def _here_document(name: str) -> str:
+    # Quoted: the shell expands nothing in it, and stdin of the rest of the script stays what it is.
+    return f"<<'end-of-{name}'\n{program(name)}\nend-of-{name}\n"
+
+
+def call(name: str, *arguments: str, interpreter: str = "/usr/bin/python3") -> str:
+    """A shell command that runs a program. Arguments are public: every user of the host can read them."""
+    words = " ".join(shlex.quote(word) for word in (interpreter, "-I", "-", *arguments))
+    return f"{words} {_here_document(name)}"
+
+
+def function(name: str) -> str:
+    """A shell function of the program's name that gives it to a command: NAME python3 -I - ARGUMENT..."""
+    return f'{name}() {{\n"$@" {_here_document(name)}}}\n'
+
+
+def fragment(name: str, *, uses: tuple[str, ...] = (), **values: str) -> str:
+    """A POSIX sh fragment in a subshell, its parameters and the functions it uses in front of it.
+
+    `name` is a file of this folder without `.sh`, `uses` are files of this folder (.py: a program as a
+    function; .sh: functions), `values` the upper-case parameters listed at the fragment's head.
+    """
+    parts = [f"{key}={shlex.quote(value)}\n" for key, value in values.items()]
+    for used in uses:
+        stem, _, kind = used.rpartition(".")
+        parts.append(function(stem) if kind == "py" else (_HERE / used).read_text(encoding="utf-8"))
+    parts.append((_HERE / f"{name}.sh").read_text(encoding="utf-8"))
+    return "(\n" + "".join(parts) + ")\n"
