@@ -86,7 +86,13 @@ class LabHost:
         the caller's configuration nor known hosts, and trusts exactly the host's present keys."""
         known = self.root.parent / "known_hosts"
         known.write_text("".join(f"{self.address} {key}\n" for key in self.host_keys()))
-        fixed = ("BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "IdentitiesOnly=yes")
+        fixed = (
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            f"UserKnownHostsFile={known}",
+            "IdentitiesOnly=yes",
+            "ConnectTimeout=10",
+        )
         given = [part for option in fixed for part in ("-o", option)]
         return ["ssh", "-F", "none", "-i", str(SSH / "id_ed25519"), *given, *options, f"{user}@{self.address}"]
 

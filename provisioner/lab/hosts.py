@@ -54,6 +54,9 @@ def start(
     """
     machine.require()
     prepare()
+    for one in bind:
+        if not Path(one.source).exists():
+            raise Refused(f"cannot bind {one.source}", why="it does not exist on this machine")
     network.ensure()
     lower = layer.lower if layer else (str(images.ensure(suite, variant, packages)),)
     account = None

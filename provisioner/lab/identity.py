@@ -36,9 +36,14 @@ def install(spec: Spec, root: Path, *, keep_host_keys: bool = False) -> None:
 
 
 def networkd(address: str) -> str:
-    """The systemd-networkd file of a host's only interface."""
+    """The systemd-networkd file of a host's only interface.
+
+    The hardware address follows from the IP address: nspawn's own follows from the name, and a new host at
+    an old address would be unreachable for half a minute, until every neighbour forgot the old one.
+    """
+    hardware = ":".join(f"{byte:02x}" for byte in (0x02, 0x00, *ipaddress.IPv4Address(address).packed))
     return (
-        "[Match]\nName=host0\n\n[Network]\n"
+        f"[Match]\nName=host0\n\n[Link]\nMACAddress={hardware}\n\n[Network]\n"
         f"Address={address}/{network.RANGE.prefixlen}\nGateway={network.GATEWAY}\n"
         "DHCP=no\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n"
     )
