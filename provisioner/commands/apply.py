@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from provisioner import audit, controller, lock, record, vault
 from provisioner.commands import preflight
@@ -22,6 +23,9 @@ from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.settings import kept as kept_settings
 from provisioner.transport.base import Session
+
+if TYPE_CHECKING:
+    from provisioner.verify.run import Outcome
 
 
 def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Exit:
@@ -119,13 +123,7 @@ class Converge:
                 store=access.store,
                 on_check=lambda check: self.reporter.check(self.result, check),
             )
-        self.result.checks.extend(outcome.checks)
-        self.result.vantage = outcome.vantage
-        self.result.run_url = outcome.run_url or ""
-        self.result.step_seconds["verify"] = outcome.seconds
-        self.result.verified = outcome.ok
-        if not outcome.ok:
-            raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)
+        take(self.result, outcome)
 
     def _quick(self, view: View) -> None:
         from provisioner.verify.quick import quick
@@ -199,6 +197,17 @@ def fill(result: HostResult, view: View) -> None:
         f"kept {key} = {value!r} from the host's record; the inventory does not name it"
         for key, value in kept_settings(view.settings, view.request.inventory)
     ]
+
+
+def take(result: HostResult, outcome: Outcome) -> None:
+    """A verification's outcome into the result; ProvisionError (exit 5) when it is red."""
+    result.checks.extend(outcome.checks)
+    result.vantage = outcome.vantage
+    result.run_url = outcome.run_url or ""
+    result.step_seconds["verify"] = outcome.seconds
+    result.verified = outcome.ok
+    if not outcome.ok:
+        raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)
 
 
 def refuse_what_is_unsafe(view: View, options: Options, ask: Callable[[str], bool] | None = None) -> None:

@@ -150,6 +150,50 @@ def look(
     )
 
 
+def look_at_record(session: Session, request: StackRequest) -> View:
+    """Only the host's record, secrets and facts: what a client's settings are made of. One exec.
+
+    Refused (exit 4) where the host carries no stack.
+    """
+    seen = probe.look(session, BASE)
+    state = seen[STACK_FILE]
+    if state.kind != "file" or not isinstance(state.content, bytes):
+        raise Refused(
+            f"{session.host} carries no stack of this tool",
+            why=f"it has no {RECORD}",
+            next=f"provision --host {request.host.name}",
+        )
+    recorded = record.parse_recorded(state.content, session.host)
+    settings = effective(request.flags, request.inventory or {}, recorded)
+    local, warning = vault.read_controller(request.id)
+    decision = vault.reconcile(
+        _host_vault(seen[SECRETS_FILE], session.host), local, request.id, hostname=request.host.name
+    )
+    facts = seen[FACTS]
+    context = Context(
+        settings=settings,
+        facts=facts,
+        secrets=decision.vault.secrets(),
+        door=_door(settings, request, session, facts),
+        seen=seen,
+        stack=request.id,
+    )
+    return View(
+        request=request,
+        settings=settings,
+        recorded=recorded,
+        secrets=decision,
+        context=context,
+        steps=(),
+        all_steps=tuple(ordered(settings)),
+        resources=(),
+        seen=seen,
+        plan=plan.make((), seen),
+        needs=plan.make((), seen),
+        warnings=(warning,) if warning else (),
+    )
+
+
 class _Guessed(dict[str, Secret]):
     """Any secret, for a guess: probes never depend on one's value."""
 

@@ -36,6 +36,8 @@ class HostResult:
     """Step -> its headline (`16.10 from apt, local socket only`)."""
     step_seconds: dict[str, float] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    show_diff: bool = False
+    """A plan that was asked to show lines."""
     kept: list[str] = field(default_factory=list)
     """Paths on the host where what was replaced is kept."""
     notes: list[str] = field(default_factory=list)

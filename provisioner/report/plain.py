@@ -16,14 +16,25 @@ from provisioner.secrets import masked
 class Plain:
     """Progress on `progress` (stderr), the result on `out` (stdout)."""
 
-    def __init__(self, *, out: TextIO | None = None, progress: TextIO | None = None, width: int = 80, verbose: int = 0):
+    def __init__(
+        self,
+        *,
+        out: TextIO | None = None,
+        progress: TextIO | None = None,
+        width: int = 80,
+        verbose: int = 0,
+        quiet: bool = False,
+    ):
         self._out = out or sys.stdout
         self._progress = progress or sys.stderr
         self._width = width
         self._verbose = verbose
+        self._quiet = quiet
         self._several = False
 
     def _say(self, result: HostResult, text: str) -> None:
+        if self._quiet:
+            return
         prefix = f"{result.host}  " if self._several else ""
         print(masked(prefix + text), file=self._progress, flush=True)
 

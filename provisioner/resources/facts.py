@@ -73,7 +73,7 @@ for p in python3.14 python3.13 python3.12 python3.11 python3.10 python3; do
 done
 for p in / /opt /var/lib /var/cache /tmp /etc; do
   d=$p; while ! [ -d "$d" ]; do d=$(dirname "$d"); done
-  echo "free=$p|$(df -Pk "$d" | sed -n '2s/^.* \([0-9]*\) *[0-9]*% .*/\1/p')"
+  echo "free=$p|$(df -Pk "$d" | sed -n '2s/^.*[^0-9]\([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')"
 done
 ip -o addr show 2>/dev/null | sed -n 's/^[0-9]*: [^ ]* *inet6* \([^ /]*\).*/address=\1/p'
 ss -Hltnp 2>/dev/null | sed 's/^/listen=/' | head -n 200

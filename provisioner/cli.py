@@ -1,0 +1,388 @@
+"""The command line: parse, call, print. What a command does is in provisioner/commands."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from provisioner.errors import Exit, ProvisionError, UsageError
+
+if TYPE_CHECKING:
+    from provisioner.commands.options import Options
+    from provisioner.report.model import Reporter
+
+app = typer.Typer(
+    name="provision",
+    help="Turn bare Ubuntu and Debian servers into a working MLflow tracking platform, over SSH.",
+    epilog="A first server:  provision --host 10.151.0.1      No server at hand:  provision demo",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+secrets_app = typer.Typer(help="The stack's secrets: names, values, copies.", rich_markup_mode=None)
+app.add_typer(secrets_app, name="secrets")
+
+_HOST = "Options that say where and how"
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "host": (list[str], typer.Option("--host", metavar="[USER@]HOST[:PORT]", help="Server; repeatable.")),
+    "inventory": (str, typer.Option(metavar="FILE", help="Inventory (inventory.toml when it exists).")),
+    "ssh_user": (str, typer.Option(metavar="NAME", help="User that logs in.")),
+    "ssh_port": (int, typer.Option(metavar="PORT", min=1, max=65535, help="sshd's port.")),
+    "identity": (str, typer.Option("-i", "--identity", metavar="FILE", help="Private key file.")),
+    "ask_sudo_password": (
+        bool,
+        typer.Option("-K", "--ask-sudo-password", help="Ask for sudo's password (or set PROVISION_SUDO_PASSWORD)."),
+    ),
+    "set_": (list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any inventory key; repeatable.")),
+    "json": (bool, typer.Option("--json", help="One JSON document on stdout.")),
+    "quiet": (bool, typer.Option("--quiet", "-q", help="Errors and results only.")),
+    "verbose": (int, typer.Option("-v", "--verbose", count=True, help="More; -vv with tracebacks.")),
+    "yes": (bool, typer.Option("--yes", "-y", help="Agree to replacing what this tool did not make.")),
+    "verify_": (bool, typer.Option("--verify", help="End with the full verification.")),
+    "deep": (bool, typer.Option("--deep", help="Hash large files again.")),
+    "no_auth": (bool, typer.Option("--no-auth", help="No account: whoever reaches the port is in.")),
+    "allow_public_http": (bool, typer.Option("--allow-public-http", help="A public address without TLS.")),
+    "no_color": (bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")),
+}
+_EMPTY: dict[type, Any] = {bool: False, int: None, str: None}
+
+
+def command(on: typer.Typer, name: str, help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command that takes the common options too: they stand before or after its name."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name not in {"call"}]
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            common = {key: values.pop(key) for key in _OPTIONS}
+            call = Call(_merged(ctx, common))
+            raise typer.Exit(int(function(call, **values)))
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        parameters = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *_common()]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__doc__ = help or function.__doc__
+        on.command(name, help=help or inspect.cleandoc(function.__doc__ or ""))(run)
+        return function
+
+    return register
+
+
+def _common() -> list[inspect.Parameter]:
+    found = []
+    for name, (kind, option) in _OPTIONS.items():
+        default: Any = 0 if name == "verbose" else _EMPTY.get(kind)
+        annotation = kind if kind in {bool} or name == "verbose" else kind | None
+        found.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+            )
+        )
+    return found
+
+
+def _merged(ctx: typer.Context, common: dict[str, Any]) -> dict[str, Any]:
+    """Options given before the command and after it; lists add up, the later one wins."""
+    before: dict[str, Any] = ctx.obj or {}
+    merged = {}
+    for name, value in common.items():
+        earlier = before.get(name)
+        if isinstance(value, list) or isinstance(earlier, list):
+            merged[name] = [*(earlier or []), *(value or [])]
+        elif name == "verbose":
+            merged[name] = (value or 0) + (earlier or 0)
+        else:
+            merged[name] = value if value not in (None, False) else earlier
+    return merged
+
+
+class Call:
+    """The common options of one call, as commands take them."""
+
+    def __init__(self, values: dict[str, Any]):
+        self._values = values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values.get(name)
+
+    @property
+    def options(self) -> Options:
+        from provisioner.commands.options import Options
+
+        v = self._values
+        return Options(
+            hosts=tuple(v["host"] or ()),
+            inventory=v["inventory"],
+            sets=tuple(v["set_"] or ()),
+            ssh_user=v["ssh_user"],
+            ssh_port=v["ssh_port"],
+            identity=v["identity"],
+            sudo_password=_sudo_password(bool(v["ask_sudo_password"])),
+            no_auth=bool(v["no_auth"]),
+            allow_public_http=bool(v["allow_public_http"]),
+            yes=bool(v["yes"]),
+            verify=bool(v["verify_"]),
+            deep=bool(v["deep"]),
+            verbose=v["verbose"] or 0,
+            interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+        )
+
+    @property
+    def reporter(self) -> Reporter:
+        from provisioner.report import choose
+
+        v = self._values
+        return choose(json=bool(v["json"]), quiet=bool(v["quiet"]), verbose=v["verbose"] or 0, color=not v["no_color"])
+
+
+def _sudo_password(ask: bool) -> Any:
+    from provisioner.secrets import Secret
+
+    if ask:
+        import getpass
+
+        return Secret(getpass.getpass("sudo password: "))
+    # Taken out of the environment: no child process shall see it.
+    given = os.environ.pop("PROVISION_SUDO_PASSWORD", None)
+    return Secret(given) if given else None
+
+
+@app.callback()
+def _root(ctx: typer.Context, **values: Any) -> None:
+    version = values.pop("version", False)
+    if version:
+        from importlib.metadata import version as of
+
+        typer.echo(f"provision {of('provision')}")
+        raise typer.Exit(0)
+    ctx.obj = values
+    if ctx.invoked_subcommand is None:
+        raise typer.Exit(int(_apply(Call(values), ())))
+
+
+def _root_signature() -> None:
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    version = inspect.Parameter(
+        "version",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--version", help="Show the version.")],
+    )
+    parameters = [context, *_common(), version]
+    _root.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    _root.__annotations__ = {p.name: p.annotation for p in parameters}
+
+
+_root_signature()
+
+
+def _apply(call: Call, steps: tuple[str, ...]) -> Exit:
+    from provisioner.commands.apply import apply
+
+    return apply(call.options, call.reporter, steps)
+
+
+@command(app, "apply")
+def _(call: Call) -> Exit:
+    """Every step in order; the same as no command at all."""
+    return _apply(call, ())
+
+
+@command(app, "plan")
+def _(
+    call: Call,
+    diff: Annotated[bool, typer.Option("--diff", help="Show lines.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 2 when something would change.")] = False,
+) -> Exit:
+    """What a run would change. Changes nothing."""
+    from provisioner.commands.plan import plan
+
+    return plan(call.options, call.reporter, diff=diff, exit_code=exit_code)
+
+
+@command(app, "status")
+def _(call: Call) -> Exit:
+    """One screen: services, versions, address, disk, drift."""
+    from provisioner.commands.status import status
+
+    return status(call.options, call.reporter)
+
+
+@command(app, "verify")
+def _(
+    call: Call,
+    tracking_uri: Annotated[str, typer.Option(metavar="URL", help="Any MLflow server.")] = "",
+) -> Exit:
+    """Log a test run the way a client does and read it back."""
+    from provisioner.commands.verify import verify
+
+    return verify(call.options, call.reporter, tracking_uri)
+
+
+@command(app, "env")
+def _(
+    call: Call,
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="shell, dotenv, json or python.")] = "shell",
+) -> Exit:
+    """What a client must set:  eval "$(provision env)"."""
+    from provisioner.commands.env import env
+
+    return env(call.options, "json" if call["json"] else format)
+
+
+@command(app, "init")
+def _(
+    call: Call,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")] = "inventory.toml",
+) -> Exit:
+    """Write an inventory with the settings of a stack, or a commented example."""
+    from provisioner.commands.init import init
+
+    return init(call.options, output)
+
+
+@command(app, "forget-key")
+def _(call: Call, name: Annotated[str, typer.Argument(metavar="HOST", help="Host whose key has changed.")]) -> Exit:
+    """Forget a host's SSH key, after a rebuild for example."""
+    from provisioner.commands.forget import forget_key
+
+    return forget_key(name)
+
+
+@command(app, "demo")
+def _(
+    call: Call,
+    action: Annotated[str, typer.Argument(metavar="[up|down|status]", help="What to do.")] = "up",
+) -> Exit:
+    """A disposable server on this machine, provisioned over SSH like any other."""
+    from provisioner.commands.demo import demo
+
+    return demo(call.options, call.reporter, action)
+
+
+@command(secrets_app, "list")
+def _(call: Call) -> Exit:
+    """Names, generations and where each is used; no values."""
+    from provisioner.commands.secrets import list_secrets
+
+    return list_secrets(call.options, bool(call["json"]))
+
+
+@command(secrets_app, "show")
+def _(call: Call, name: Annotated[str, typer.Argument(metavar="NAME")]) -> Exit:
+    """One secret's value on stdout."""
+    from provisioner.commands.secrets import show_secret
+
+    return show_secret(call.options, name)
+
+
+@command(secrets_app, "export")
+def _(call: Call) -> Exit:
+    """The whole document on stdout: keep it where secrets are kept."""
+    from provisioner.commands.secrets import export_secrets
+
+    return export_secrets(call.options)
+
+
+@command(secrets_app, "import")
+def _(
+    call: Call, file: Annotated[str, typer.Argument(metavar="FILE", help="An exported document; - for stdin.")]
+) -> Exit:
+    """Take over the values of an exported document; the next run applies them."""
+    from provisioner.commands.secrets import import_secrets
+
+    return import_secrets(call.options, file)
+
+
+def _steps() -> None:
+    """A command for each module of provisioner/steps; its help is the module's first line, read
+    without importing it."""
+    for path in sorted((Path(__file__).parent / "steps").glob("[a-z]*.py")):
+        head = path.read_text(encoding="utf-8")[:300]
+        if not head.startswith('"""'):
+            continue
+        line = head[3:].split("\n", 1)[0].removesuffix('"""')
+        _step(path.stem.replace("_", "-"), line)
+
+
+def _step(name: str, line: str) -> None:
+    def run(call: Call) -> Exit:
+        return _apply(call, (name,))
+
+    command(app, name, help=f"Step: {line}")(run)
+
+
+_steps()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The program. Exit codes are errors.Exit; usage errors are 64, an interrupt is 130."""
+    try:
+        code = typer.main.get_command(app)(args=arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except ProvisionError as error:
+        code = _failed(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = Exit.FAILED
+    except Exception as error:
+        code = _foreign(error)
+    sys.exit(int(code or 0))
+
+
+def _interrupted() -> Exit:
+    print("\nInterrupted. Nothing is half-written; the same command goes on from here.", file=sys.stderr)
+    return Exit.INTERRUPTED
+
+
+def _failed(error: ProvisionError) -> Exit:
+    from provisioner.report.summary import failure
+    from provisioner.secrets import masked
+
+    for line in failure("provision", error):
+        print(masked(line), file=sys.stderr)
+    if _tracing():
+        import traceback
+
+        print(masked(traceback.format_exc()), file=sys.stderr)
+    return error.exit
+
+
+def _foreign(error: Exception) -> Exit:
+    """A usage error of the command-line library, or a fault of this tool."""
+    show = getattr(error, "format_message", None)
+    if show is not None:
+        if type(error).__name__ == "Abort":
+            return _interrupted()
+        return _failed(UsageError(str(show()), next="provision --help"))
+    if type(error).__name__ == "Abort":
+        return _interrupted()
+    if type(error).__name__ == "Exit":
+        return Exit(getattr(error, "exit_code", 1))
+    from provisioner.secrets import masked
+
+    print(masked(f"provision: a fault of this tool: {type(error).__name__}: {error}"), file=sys.stderr)
+    if _tracing():
+        import traceback
+
+        print(masked(traceback.format_exc()), file=sys.stderr)
+    else:
+        print("next   the same command with -vv shows where; please report it", file=sys.stderr)
+    return Exit.FAILED
+
+
+def _tracing() -> bool:
+    return any(a.startswith("-vv") for a in sys.argv) or sum(a in {"-v", "--verbose"} for a in sys.argv) > 1
+
+
+if __name__ == "__main__":
+    main()

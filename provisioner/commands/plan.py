@@ -1,0 +1,26 @@
+"""`plan`: what a run would change, from the same records that a run uses."""
+
+from __future__ import annotations
+
+from provisioner.commands.apply import fill
+from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.options import Options
+from provisioner.commands.view import look
+from provisioner.errors import Exit
+from provisioner.inventory import StackRequest
+from provisioner.report.model import HostResult, Reporter
+from provisioner.transport.base import Session
+
+
+def plan(options: Options, reporter: Reporter, *, diff: bool = False, exit_code: bool = False) -> Exit:
+    """Look and tell. Exit 2 with `exit_code` when something would change."""
+
+    def work(session: Session, request: StackRequest, result: HostResult) -> None:
+        view = look(session, request, deep=options.deep)
+        fill(result, view)
+        result.show_diff = diff
+        reporter.connected(result)
+        if exit_code and view.plan:
+            result.exit = Exit.PENDING
+
+    return run_on_hosts("plan", options, reporter, work)[0]
