@@ -254,7 +254,7 @@ def _(call: Call, name: Annotated[str, typer.Argument(metavar="HOST", help="Host
     """Forget a host's SSH key, after a rebuild for example."""
     from provisioner.commands.forget import forget_key
 
-    return forget_key(name)
+    return forget_key(call.options, name)
 
 
 @command(app, "demo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -82,9 +83,14 @@ class Converge:
         return view
 
     def _change(self, view: View) -> View:
+        begun = time.monotonic()
         checks = preflight.checks(self.session, view)
-        self.result.checks.extend(checks)
+        self.result.checks = list(checks)
         preflight.refuse(checks, select(self.request))
+        self.result.checks = [check for check in checks if check.status != "ok"]
+        if self.result.fresh:
+            headline = f"{len(checks)} checks"
+            self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
         # Before the host gets them: a killed run must not lose what it generated.
         if view.secrets.to_controller:
             vault.write_controller(view.secrets.vault)
@@ -123,7 +129,7 @@ class Converge:
                 store=access.store,
                 on_check=lambda check: self.reporter.check(self.result, check),
             )
-        take(self.result, outcome)
+        take(self.result, outcome, self.reporter)
 
     def _quick(self, view: View) -> None:
         from provisioner.verify.quick import quick
@@ -188,6 +194,8 @@ def fill(result: HostResult, view: View) -> None:
     result.facts = view.facts
     result.total = view.plan.total
     result.changes = list(view.plan.changes)
+    result.planned = list(view.plan.changes)
+    result.fresh = not view.exists
     result.steps = {step.name: step.headline(view.context) for step in view.steps}
     result.url = view.context.door.url
     result.login = view.settings.access.auth == "password"
@@ -199,13 +207,14 @@ def fill(result: HostResult, view: View) -> None:
     ]
 
 
-def take(result: HostResult, outcome: Outcome) -> None:
+def take(result: HostResult, outcome: Outcome, reporter: Reporter) -> None:
     """A verification's outcome into the result; ProvisionError (exit 5) when it is red."""
     result.checks.extend(outcome.checks)
     result.vantage = outcome.vantage
     result.run_url = outcome.run_url or ""
     result.step_seconds["verify"] = outcome.seconds
     result.verified = outcome.ok
+    reporter.verified(result, outcome.seconds)
     if not outcome.ok:
         raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)
 

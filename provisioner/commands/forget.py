@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 
+from provisioner.commands.options import Options
 from provisioner.errors import Exit
+from provisioner.transport.fabric import ConnectOptions, recorded_names
+from provisioner.transport.keystore import forget
+from provisioner.transport.target import parse_target
 
 
-def forget_key(name: str) -> Exit:
+def forget_key(options: Options, name: str) -> Exit:
     """Remove what the tool itself recorded; the user's own known_hosts is never written."""
-    from provisioner.transport.hostkeys import forget
-
-    removed = forget(name)
-    if removed:
-        print(f"forgot {removed} key{'s' if removed > 1 else ''} of {name}; the next connection records the new one")
+    names = recorded_names(parse_target(name), ConnectOptions(port=options.ssh_port))
+    gone = forget(names)
+    for fingerprint in gone:
+        print(f"forgot {fingerprint} of {name}")
+    if gone:
+        print("The next connection records the new key and shows its fingerprint.")
     else:
         print(f"no key of {name} is recorded by this tool", file=sys.stderr)
-        print(f"next   if ~/.ssh/known_hosts holds it:  ssh-keygen -R {name}", file=sys.stderr)
+        print(f"next   if ~/.ssh/known_hosts holds it:  ssh-keygen -R '{names[0]}'", file=sys.stderr)
     return Exit.OK

@@ -35,7 +35,7 @@ def verify(options: Options, reporter: Reporter, tracking_uri: str = "") -> Exit
         reporter.connected(result)
         with ways(session, view, select(request)) as access:
             outcome = run_checks(access.target, database=access.database, store=access.store, on_check=on_check)
-        take(result, outcome)
+        take(result, outcome, reporter)
 
     return run_on_hosts("verify", options, reporter, work)[0]
 
@@ -47,7 +47,7 @@ def _foreign(reporter: Reporter, url: str) -> Exit:
     reporter.connected(result)
     outcome = run_checks(target, on_check=lambda check: reporter.check(result, check))
     try:
-        take(result, outcome)
+        take(result, outcome, reporter)
     except ProvisionError as error:
         result.error, result.exit = error, error.exit
     result.seconds = time.monotonic() - begun

@@ -32,6 +32,10 @@ class HostResult:
     """Resources looked at."""
     changes: list[Planned] = field(default_factory=list)
     """Planned, or done (`seconds` is set)."""
+    planned: list[Planned] = field(default_factory=list)
+    """What the run set out to do."""
+    fresh: bool = False
+    """The host carried no stack when it was looked at."""
     steps: dict[str, str] = field(default_factory=dict)
     """Step -> its headline (`16.10 from apt, local socket only`)."""
     step_seconds: dict[str, float] = field(default_factory=dict)
@@ -137,6 +141,9 @@ class Reporter(Protocol):
 
     def check(self, result: HostResult, check: Check) -> None:
         """One check of a verification has ended."""
+
+    def verified(self, result: HostResult, seconds: float) -> None:
+        """The verification has ended, well or not."""
 
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
         """All hosts are done: the summary, errors, the next command."""

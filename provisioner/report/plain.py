@@ -43,7 +43,9 @@ class Plain:
             self._say(result, line)
 
     def starting(self, result: HostResult, steps: Sequence[str]) -> None:
-        pass
+        if not result.fresh:
+            count = len(result.planned)
+            self._say(result, f"{result.host:<12} {count} of {result.total} differ{'s' if count == 1 else ''}")
 
     def event(self, result: HostResult, event: Event) -> None:
         if isinstance(event, Failed):
@@ -53,12 +55,15 @@ class Plain:
         self._say(result, text)
 
     def step_done(self, result: HostResult, step: str, headline: str, seconds: float) -> None:
-        self._say(result, summary.flush_right(f"{step:<12} {headline}", f"{seconds:.1f} s", self._width))
+        self._say(result, summary.step_line(step, headline, seconds, self._width))
 
     def check(self, result: HostResult, check: Check) -> None:
         if check.status in {"fail", "warn"} or self._verbose:
             for line in summary.check_lines(check, self._width):
                 self._say(result, line)
+
+    def verified(self, result: HostResult, seconds: float) -> None:
+        self._say(result, summary.step_line("verify", summary.verify_headline(result), seconds, self._width))
 
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
         for result in results:

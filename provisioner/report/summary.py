@@ -1,71 +1,294 @@
-"""The words of a result, as lines; who prints them decides where and in which colour."""
+"""The words of a result, as lines; who prints them decides where and in which colour.
+
+Marks: `+` created, `~` changed, `-` removed, `>` a consequence. Times stand flush right.
+"""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from provisioner import state
 from provisioner.engine.check import Check
+from provisioner.engine.resource import Planned
 from provisioner.errors import ProvisionError
 from provisioner.report.model import HostResult
+
+STEP = 11
+"""Columns of a step's name."""
+_MARKS = {"create": "+", "remove": "-", "start": ">", "restart": ">", "reload": ">", "run": ">", "check": "?"}
+_MANY = 14
+"""More changes than this are told by step, not one by one (all with -v)."""
 
 
 def flush_right(left: str, right: str, width: int) -> str:
     room = width - len(right) - 1
-    return f"{left[:room]:<{room}} {right}"
+    return f"{_cut(left, room):<{room}} {right}"
 
 
-def gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size < 10e9 else f"{size / 1e9:.0f} GB"
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 3] + "..."
+
+
+def size(count: int) -> str:
+    """`41 MB`, `7.8 GB`: decimal units, as disks and downloads are sold."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            value = count / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count} bytes"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def greeting(result: HostResult) -> list[str]:
+    """Who the host is; shown before anything is changed."""
     facts = result.facts
     lines = []
     if facts is not None:
-        free = facts.free.get("/opt", 0)
+        free = f", {size(facts.free['/opt'])} free" if "/opt" in facts.free else ""
         lines.append(
-            f"{result.host:<12} {facts.pretty}, {facts.architecture}, {facts.cores} cores, "
-            f"{gigabytes(facts.memory)} memory, {gigabytes(free)} free"
+            f"{result.host:<12} {_release(facts.pretty)}, {facts.architecture}, {plural(facts.cores, 'core')}, "
+            f"{size(facts.memory)} memory{free}"
         )
     if result.new_host_key:
         lines.append(f"{'host key':<12} {result.fingerprint} (new, saved)")
+    lines += [f"{'warning':<12} {warning}" for warning in result.warnings]
+    lines += [f"{'note':<12} {note}" for note in result.notes]
     return lines
+
+
+def _release(pretty: str) -> str:
+    return pretty.replace("GNU/Linux ", "").split(" (")[0] or "unknown system"
+
+
+def step_line(step: str, headline: str, seconds: float, width: int) -> str:
+    return flush_right(f"{step:<{STEP}}  {headline}", f"{seconds:.1f} s", width)
+
+
+# --- changes ---------------------------------------------------------------------------------
+
+
+def change_lines(changes: Sequence[Planned], width: int, *, diff: bool, planned: bool) -> list[str]:
+    """One block a change: mark, what, why, cost; its step named once."""
+    lines: list[str] = []
+    last = ""
+    for each in changes:
+        change = each.change
+        mark = _MARKS.get(change.action, "~")
+        name = each.step if each.step != last else ""
+        last = each.step
+        seconds = f"{each.seconds:.1f} s" if each.seconds is not None and each.seconds >= 0.05 else ""
+        head = f"{name:<{STEP}}{mark} {change.title or each.id}"
+        if mark == ">" and not planned:
+            head = f"{name:<{STEP}}> {change.title or each.id} {_past(change.action)}, {change.reason}"
+            lines.append(flush_right(head, seconds, width))
+        else:
+            lines.append(flush_right(head, seconds, width))
+            if change.reason != "absent":
+                lines += _wrapped(change.reason, width)
+        if diff:
+            lines += [" " * (STEP + 4) + _cut(line, width - STEP - 4) for line in change.diff]
+        if change.interrupts and (planned or mark != ">"):
+            lines.append(" " * STEP + f"> {change.interrupts}")
+        if change.loss:
+            lines += [" " * STEP + f"LOST  {line}" for line in textwrap.wrap(change.loss, width - STEP - 6)]
+    return lines
+
+
+def _past(action: str) -> str:
+    return {"start": "started", "restart": "restarted", "reload": "reloaded"}.get(action, "done")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return [" " * (STEP + 4) + line for line in textwrap.wrap(text, width - STEP - 4)]
+
+
+def counts(changes: Sequence[Planned]) -> str:
+    """`3 changes, 1 reload, 1 restart`."""
+    parts = [plural(len(changes), "change")]
+    for action in ("reload", "restart"):
+        number = sum(1 for p in changes if p.change.action == action)
+        if number:
+            parts.append(plural(number, action))
+    return ", ".join(parts)
+
+
+def downloads(changes: Sequence[Planned]) -> str:
+    total = sum(p.change.download for p in changes)
+    return f", {size(total)} downloaded" if total else ""
+
+
+# --- checks ----------------------------------------------------------------------------------
 
 
 def check_lines(check: Check, width: int) -> list[str]:
-    mark = {"ok": "ok   ", "fail": "FAIL ", "warn": "warn ", "skip": "skip "}[check.status]
+    mark = {"ok": "ok  ", "fail": "FAIL", "warn": "warn", "skip": "skip"}[check.status]
+    head = f"{mark}  {check.title:<15} "
     detail, *more = check.detail.splitlines() or [""]
-    lines = [flush_right(f"{mark} {check.title:<10} {detail}", f"{check.seconds * 1000:.0f} ms", width)]
-    lines += [" " * 17 + line for line in more]
+    wrapped = textwrap.wrap(detail, width - len(head) - 9) or [""]
+    took = f"{check.seconds * 1000:.0f} ms" if check.seconds < 1 else f"{check.seconds:.1f} s"
+    right = took if check.seconds >= 0.0005 else ""
+    lines = [flush_right(head + wrapped[0], right, width)]
+    indent = " " * len(head)
+    lines += [indent + line for line in wrapped[1:]]
+    lines += [indent + line for text in more for line in textwrap.wrap(text, width - len(head))]
     if check.fix and check.status != "ok":
-        lines += [" " * 17 + line for line in check.fix.splitlines()]
+        lines += [indent + line for line in check.fix.splitlines()]
     return lines
+
+
+def tally(checks: Sequence[Check]) -> str:
+    """`12 of 18 checks passed, 1 failed, 5 skipped`."""
+    number = {s: sum(1 for c in checks if c.status == s) for s in ("ok", "fail", "warn", "skip")}
+    parts = [f"{number['ok']} of {plural(len(checks), 'check')} passed"]
+    if number["fail"]:
+        parts.append(f"{number['fail']} failed")
+    if number["skip"]:
+        parts.append(f"{number['skip']} skipped")
+    if number["warn"]:
+        parts.append(plural(number["warn"], "warning"))
+    return ", ".join(parts)
+
+
+def verify_headline(result: HostResult) -> str:
+    """`18 checks, from this machine`."""
+    found = [check for check in result.checks if check.status != "skip"]
+    bad = [check for check in found if check.status == "fail"]
+    where = "through SSH, not proven from a client's network" if result.vantage == "ssh" else "from this machine"
+    return f"{plural(len(found), 'check')}, {where}" if not bad else tally(result.checks)
+
+
+# --- results ---------------------------------------------------------------------------------
 
 
 def closing(command: str, result: HostResult, width: int, verbose: int) -> list[str]:
-    lines: list[str] = []
+    """All that is said of a host when it is done."""
     if result.error is not None:
-        lines += failure(result.host, result.error)
-    elif not result.changes and result.quick_ms is not None:
-        lines.append(
-            flush_right(
-                f"{result.host:<12} nothing to change: {result.total} of {result.total} as wanted, "
-                f"answers in {result.quick_ms:.0f} ms",
-                f"{result.seconds:.1f} s",
-                width,
-            )
-        )
+        return _failed(result, width, verbose)
+    if command == "plan":
+        return _planned(result, width, verbose)
+    if command == "verify":
+        return _verified(result)
+    if not result.changes:
+        return _unchanged(command, result, width)
+    if result.fresh and command == "apply":
+        return _ready(result, width, verbose)
+    return _repaired(command, result, width, verbose)
+
+
+def _unchanged(command: str, result: HostResult, width: int) -> list[str]:
+    tail = ""
+    if result.quick_ms is not None:
+        tail = f", answers in {result.quick_ms:.0f} ms"
+    elif result.verified:
+        tail = ", verified"
+    what = f"nothing to change: {result.total} of {result.total} as wanted{tail}"
+    return [flush_right(f"{result.host:<12} {what}", f"{result.seconds:.1f} s", width)]
+
+
+def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
+    done = counts(result.changes)
+    lines = change_lines(result.changes, width, diff=False, planned=False) if verbose else []
+    lines += ["", f"Ready in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
+    lines.append(f"  MLflow     {result.url}")
+    if result.run_url:
+        lines.append(f"  test run   {result.run_url}")
+    if result.login:
+        lines.append(f"  login      mlflow, password from: provision secrets show login --host {result.host}")
     else:
-        lines.append(f"{result.host:<12} {len(result.changes)} changes in {result.seconds:.1f} s  {result.url}")
-        for planned in result.changes if verbose else ():
-            lines.append(f"  {planned.step} {planned.change.action} {planned.id}: {planned.change.reason}")
+        lines.append("  login      none: whoever reaches the port is in")
+    lines.append(f"  secrets    {_home(state.stack_dir(result.stack))} (a rebuild needs them)")
+    lines += ["", "In a client's shell:", f"  pip install mlflow=={result.version}"]
+    lines.append(f'  eval "$(provision env --host {result.host})"')
+    lines += ["", f"Keep these settings in a file:  provision init --host {result.host}"]
     return lines
 
 
-def failure(host: str, error: ProvisionError) -> list[str]:
-    lines = [f"{host}: {error.what}"]
+def _home(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _repaired(command: str, result: HostResult, width: int, verbose: int) -> list[str]:
+    lines: list[str] = []
+    if len(result.changes) <= _MANY or verbose:
+        lines += ["", *change_lines(result.changes, width, diff=verbose > 0, planned=False)]
+    word = "Repaired" if command == "apply" else "Done"
+    away = sum(p.seconds or 0.0 for p in result.changes if p.change.action == "restart")
+    cost = f", services away for {away:.1f} s" if away >= 0.05 else ""
+    lines += ["", f"{word} in {result.seconds:.1f} s: {counts(result.changes)}{downloads(result.changes)}{cost}."]
+    if result.kept:
+        lines.append("What was replaced is kept on the host:")
+        lines += [f"  {path}" for path in result.kept]
+    for loss in result.losses:
+        lines += ["", *textwrap.wrap(f"LOST: {loss}", width)]
+    return lines
+
+
+def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
+    if not result.changes:
+        return [f"{result.host:<12} nothing to change: {result.total} of {result.total} as wanted"]
+    lines = [f"{result.host:<12} {len(result.changes)} of {result.total} differ", ""]
+    lines += change_lines(result.changes, width, diff=result.show_diff or verbose > 0, planned=True)
+    fetched = sum(p.change.download for p in result.changes)
+    lines += [
+        "",
+        f"{counts(result.changes)}, {size(fetched) + ' to download' if fetched else 'no download'}. "
+        "Nothing was changed.",
+        f"Do it:  provision --host {result.host}",
+    ]
+    return lines
+
+
+def _verified(result: HostResult) -> list[str]:
+    lines = ["", f"Verified in {result.seconds:.1f} s: {tally(result.checks)}."]
+    if result.vantage == "ssh":
+        lines.append("Seen through the SSH connection: not proven from a client's network.")
+    if result.run_url:
+        lines += ["", f"  test run   {result.run_url}"]
+    return lines
+
+
+def _failed(result: HostResult, width: int, verbose: int) -> list[str]:
+    assert result.error is not None
+    lines: list[str] = []
+    wrong = [check for check in result.checks if check.status in {"fail", "warn"}]
+    if result.error.exit == 4 and wrong:
+        for check in wrong:
+            lines += check_lines(check, width)
+        lines += ["", f"Nothing was changed. {tally(result.checks)}.", f"Then again:  {result.error.next}"]
+        return lines
+    if result.error.exit == 5:
+        lines += ["", f"Verify failed after {result.step_seconds.get('verify', 0):.1f} s: {tally(result.checks)}."]
+    done = [p for p in result.changes if p.seconds is not None]
+    lines += ["", *failure(result.host, result.error, width)]
+    if done and result.error.exit != 5:
+        lines += ["", f"{plural(len(done), 'change')} done before that stay; the same command goes on from here."]
+    if result.kept:
+        lines += ["What was replaced is kept on the host:", *(f"  {path}" for path in result.kept)]
+    return lines
+
+
+def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:
+    """what, why, next: the form of every error."""
+    lines = _labelled("what", f"{host}: {error.what}" if host else error.what, width)
     if error.why:
-        lines += [f"why    {line}" if n == 0 else f"       {line}" for n, line in enumerate(error.why.splitlines())]
+        lines += _labelled("why", error.why, width)
     if error.detail:
         lines += [f"       {line}" for line in error.detail.splitlines()[-20:]]
     if error.next:
-        lines += [f"next   {line}" if n == 0 else f"       {line}" for n, line in enumerate(error.next.splitlines())]
+        # Commands are never wrapped: they are there to be pasted.
+        first, *rest = error.next.splitlines()
+        lines += [f"next   {first}", *(f"       {line}" for line in rest)]
     return lines
+
+
+def _labelled(label: str, text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for part in text.splitlines():
+        lines += textwrap.wrap(part, max(40, width - 7), break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{label:<7}{lines[0]}", *(f"       {line}" for line in lines[1:])] if lines else []

@@ -19,7 +19,7 @@ from provisioner.transport.held import ChannelHeld
 from provisioner.transport.hop import HostKeyCheck, hang_up, open_hop
 from provisioner.transport.sshconfig import ConnectOptions, Endpoint, config_text, decides, resolve
 from provisioner.transport.sudo import Way
-from provisioner.transport.target import Target
+from provisioner.transport.target import Target, bracketed
 
 __all__ = ["ConnectOptions", "FabricSession", "connect"]
 
@@ -53,6 +53,13 @@ def connect(target: Target, options: ConnectOptions | None = None) -> FabricSess
             hang_up(connection)
         raise
     return FabricSession(endpoint, [connection for connection, _ in opened], opened[-1][1], options)
+
+
+def recorded_names(target: Target, options: ConnectOptions | None = None) -> list[str]:
+    """The names under which this target's key is recorded, gateways not included."""
+    text = config_text()
+    endpoint = resolve(target, options or ConnectOptions(), _parsed(text) if decides(text) else None)
+    return [bracketed(endpoint.key_name, endpoint.port)]
 
 
 class FabricSession:
