@@ -37,6 +37,13 @@ def sql(name: str) -> str:
     return (folder("sql") / _checked(name)).read_text(encoding="utf-8")
 
 
+def example() -> str:
+    """The commented example inventory, the one that the tests load."""
+    package = Path(__file__).resolve().parent
+    inside = package / "inventory.example.toml"
+    return (inside if inside.is_file() else package.parent / inside.name).read_text(encoding="utf-8")
+
+
 def env_value(value: object) -> str:
     """`value` as the right side of a systemd EnvironmentFile line; a Secret is revealed.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner import inventory
+from provisioner.errors import UsageError
 from provisioner.inventory import Inventory, StackRequest
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
@@ -75,3 +76,12 @@ def _ask(prompt: str) -> Secret | None:
 
     answer = getpass.getpass(prompt)
     return Secret(answer) if answer else None
+
+
+def one_stack(options: Options) -> StackRequest:
+    """The only stack of the call; UsageError when several are named."""
+    stacks = options.stacks().stacks
+    if len(stacks) != 1:
+        names = ", ".join(stack.host.name for stack in stacks)
+        raise UsageError(f"this command works on one stack, here are {len(stacks)}: {names}", next="add --host HOST")
+    return stacks[0]

@@ -1,0 +1,63 @@
+"""`env`: what a client must set, ready for a shell, a file or a program."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+
+from provisioner.commands.access import LOGIN
+from provisioner.commands.options import Options, one_stack, open_session
+from provisioner.commands.view import View, look_at_record
+from provisioner.errors import Exit, UsageError
+
+
+def env(options: Options, format: str) -> Exit:
+    """Print the variables of the recorded stack on stdout; nothing at all when they cannot be told."""
+    if format not in FORMATS:
+        raise UsageError(f"--format {format} is not known", next=f"one of: {', '.join(FORMATS)}")
+    request = one_stack(options)
+    session = open_session(request, options)
+    try:
+        view = look_at_record(session, request)
+    finally:
+        session.close()
+    sys.stdout.write(FORMATS[format](variables(view)))
+    return Exit.OK
+
+
+def variables(view: View) -> dict[str, str]:
+    """What MLflow's client reads; secrets revealed."""
+    found = {"MLFLOW_TRACKING_URI": view.context.door.url}
+    if view.settings.access.auth == "password":
+        found["MLFLOW_TRACKING_USERNAME"] = LOGIN
+        found["MLFLOW_TRACKING_PASSWORD"] = view.context.secrets["login"].reveal()
+    return found
+
+
+def _shell(values: dict[str, str]) -> str:
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _dotenv(values: dict[str, str]) -> str:
+    """Single quotes where the value has none: python-dotenv and Docker's reader take them literally."""
+    lines = []
+    for name, value in values.items():
+        if all(c.isalnum() or c in "_-./:@" for c in value):
+            lines.append(f"{name}={value}")
+        else:
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            lines.append(f"{name}='{escaped}'")
+    return "\n".join(lines) + "\n"
+
+
+def _json(values: dict[str, str]) -> str:
+    return json.dumps(values, indent=1) + "\n"
+
+
+def _python(values: dict[str, str]) -> str:
+    lines = "".join(f"os.environ[{name!r}] = {value!r}\n" for name, value in values.items())
+    return f"import os\n{lines}"
+
+
+FORMATS = {"shell": _shell, "dotenv": _dotenv, "json": _json, "python": _python}

@@ -1,0 +1,80 @@
+"""`init`: an inventory with the settings a stack was made with, or the commented example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tomli_w
+
+from provisioner import schema
+from provisioner.assets import example
+from provisioner.commands.options import Options, one_stack, open_session
+from provisioner.commands.view import View, look_at_record
+from provisioner.errors import Exit, Refused, UsageError
+from provisioner.settings import Settings
+
+
+def init(options: Options, output: str) -> Exit:
+    """Write `output`; an existing file is never replaced."""
+    path = Path(output).expanduser()
+    if path.exists():
+        raise Refused(
+            f"{path} exists", why="it may be yours; nothing is overwritten", next="provision init -o OTHER.toml"
+        )
+    text = _of_stack(options) if options.hosts or options.inventory else example()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    print(f"wrote {path}")
+    print("next   provision plan" if options.hosts else f"next   edit {path}, then:  provision plan")
+    return Exit.OK
+
+
+def _of_stack(options: Options) -> str:
+    request = one_stack(options)
+    session = open_session(request, options)
+    try:
+        view = look_at_record(session, request)
+    finally:
+        session.close()
+    return inventory_of(view)
+
+
+def inventory_of(view: View) -> str:
+    """An inventory that selects this host and says what differs from the defaults."""
+    host = view.request.host
+    connection: dict[str, object] = {
+        key: value
+        for key in ("address", "user", "port", "identity", "host_key", "jump")
+        if (value := getattr(host, key)) is not None
+    }
+    name = host.name if host.name.replace("-", "").replace(".", "").isalnum() else "server"
+    document: dict[str, object] = {
+        "roles": {role: [name] for role in ("store", "database", "mlflow", "proxy")},
+        "hosts": {name: connection},
+    }
+    document.update(_chosen(view.settings))
+    head = (
+        "# Made by `provision init` from what the host records. Keys that are not here keep their defaults:\n"
+        "# docs/inventory.md lists all of them. No secrets belong in this file.\n\n"
+    )
+    return head + tomli_w.dumps(document)
+
+
+def _chosen(settings: Settings) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for dotted, key in schema.known().items():
+        table, name = dotted.split(".")
+        value = settings.get(dotted)
+        if key.operator or value is None or value == schema.default(dotted):
+            continue
+        if dotted == "store.data" and value == schema.DATA_DIRECTORIES[settings.store.engine]:
+            continue
+        if isinstance(value, tuple):
+            value = list(value)
+        elif not isinstance(value, str | int | float | bool):
+            value = dict(value)
+        found.setdefault(table, {})[name] = value
+    return found

@@ -1,0 +1,99 @@
+"""`secrets list|show|export|import`: the only commands besides `env` that reveal any."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from provisioner import vault
+from provisioner.commands.options import Options, one_stack, open_session
+from provisioner.commands.view import look_at_record
+from provisioner.errors import Exit, ProvisionError, Unreachable, UsageError
+from provisioner.inventory import StackRequest
+
+
+def list_secrets(options: Options, as_json: bool) -> Exit:
+    """Names and generations; no values."""
+    request = one_stack(options)
+    entries = _document(request, options).entries
+    if as_json:
+        rows = [{"name": name, "generation": entry.generation, "what": _what(name)} for name, entry in entries.items()]
+        print(json.dumps({"schema": 1, "stack": request.id, "secrets": rows}, indent=1))
+        return Exit.OK
+    for name, entry in entries.items():
+        print(f"{name:<22} generation {entry.generation:<4} {_what(name)}")
+    return Exit.OK
+
+
+def show_secret(options: Options, name: str) -> Exit:
+    """One value, as it is, with a newline."""
+    document = _document(one_stack(options), options)
+    if name not in document.entries:
+        raise UsageError(f"no secret is called {name}", next=f"one of: {', '.join(document.entries)}")
+    print(document[name].reveal())
+    return Exit.OK
+
+
+def export_secrets(options: Options) -> Exit:
+    """The whole document, for a safe place; `secrets import` reads it."""
+    sys.stdout.write(vault.serialise(_document(one_stack(options), options)))
+    return Exit.OK
+
+
+def import_secrets(options: Options, file: str) -> Exit:
+    """Values of an exported document become newer than both sides' own; the next run applies them."""
+    request = one_stack(options)
+    text = _read(file)
+    document = vault.parse(text, "the given document" if file == "-" else file)
+    current = _document(request, options, empty=True)
+    merged = vault.imported(current, document)
+    changed = [name for name in merged.entries if merged.entries.get(name) != current.entries.get(name)]
+    path = vault.write_controller(merged)
+    if not changed:
+        print("nothing to import: every value is already the same")
+        return Exit.OK
+    print(f"imported {', '.join(changed)} into {path}")
+    print(f"next   provision --host {request.host.name}")
+    return Exit.OK
+
+
+def _document(request: StackRequest, options: Options, *, empty: bool = False) -> vault.Vault:
+    """The right values: the host's and this machine's reconciled; this machine's alone when the host
+    does not answer, which is said."""
+    local, warning = vault.read_controller(request.id)
+    if warning:
+        print(warning, file=sys.stderr)
+    try:
+        session = open_session(request, options)
+    except Unreachable as error:
+        if local is None:
+            raise
+        print(f"{error.what}; these are this machine's copies", file=sys.stderr)
+        return local
+    try:
+        return look_at_record(session, request).secrets.vault
+    except ProvisionError as error:
+        if error.exit != Exit.REFUSED or "carries no stack" not in error.what or (local is None and not empty):
+            raise
+        return local or vault.Vault(request.id)
+    finally:
+        session.close()
+
+
+def _what(name: str) -> str:
+    kind = vault.NAMES.get(name)
+    return kind.doc if kind else ""
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read(vault.LIMIT + 1)
+    try:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise UsageError(f"{file} is not a file", next="provision secrets import FILE")
+        with path.open("rb") as handle:
+            return handle.read(vault.LIMIT + 1)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
