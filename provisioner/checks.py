@@ -140,23 +140,22 @@ def host_name(raw: str) -> str:
     labels = name.split(".")
     good = len(name) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
     if not good or labels[-1].isdigit():
-        raise ValueError('a DNS name or IP address, with ":port" when it is not the usual one')
+        raise ValueError("a DNS name or IP address")
     return name
 
 
 def door_name(value: object) -> str:
-    """`name`, `name:port`, `10.0.0.1:5000`, `[fd00::1]:5000`; lower case, an IPv6 address in brackets."""
-    raw = text(value, "a DNS name or IP address", 262)
-    host, port = split_port(raw)
-    name = host_name(host)
-    name = f"[{name}]" if ":" in name else name
-    return name if port is None else f"{name}:{port}"
+    """A DNS name in lower case or an IP address, IPv6 without brackets; the port is `access.port`."""
+    host, port = split_port(text(value, "a DNS name or IP address", 262))
+    if port is not None:
+        raise ValueError("a name without a port: that is access.port")
+    return host_name(host)
 
 
 def door_names(value: object) -> tuple[str, ...]:
     """The names of the one address; the first is what presigned URLs carry, so never loopback."""
     names: tuple[str, ...] = list_of(door_name, 32)(value)
-    if names and is_loopback(split_port(names[0])[0]):
+    if names and is_loopback(names[0]):
         raise ValueError("a first name that other machines reach: artifact URLs carry it")
     return names
 

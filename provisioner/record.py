@@ -30,8 +30,11 @@ _INSTALLED = {
 
 
 def dump_recorded(settings: Settings, stack: str) -> str:
-    """The file's text: every effective value in the schema's order, so equal settings give equal bytes."""
-    document: dict[str, Any] = {"schema": SCHEMA, "stack": stack}
+    """The file's text: every effective value in the schema's order, so equal settings give equal bytes.
+
+    `stack` names a stack that has no name yet; a recorded name stays, whatever its host is called today.
+    """
+    document: dict[str, Any] = {"schema": SCHEMA, "stack": settings.stack or stack}
     for table, section in schema.SETTINGS.items():
         values = {
             name: list(value) if isinstance(value, tuple) else value

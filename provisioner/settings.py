@@ -56,6 +56,8 @@ class Settings:
     installed: Installed | None = None
     foreign: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+    stack: str = field(default="", compare=False)
+    """The stack's recorded name: another way to call its host does not change it."""
 
     def get(self, dotted: str) -> Any:
         """The value of `store.engine` and the like."""
@@ -132,6 +134,7 @@ def effective(flags: Mapping[str, Any], inventory: Mapping[str, Any], recorded: 
         installed=recorded.installed if recorded and same_engine else None,
         foreign=dict(recorded.foreign) if recorded else {},
         origins=origins,
+        stack=recorded.stack if recorded else "",
     )
     _agree(settings)
     return settings

@@ -60,10 +60,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Vault:
-    """A stack's secrets by name. `vault["login"]` is the Secret; names of newer versions are kept."""
+    """A stack's secrets by name. `vault["login"]` is the Secret; names of newer versions are kept.
+
+    `stack` is the name in the document, given once: a second operator who calls the host by another
+    name does not rewrite it. `home` is the stack's folder on this machine where it differs.
+    """
 
     stack: str
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    home: str = field(default="", compare=False)
 
     def __getitem__(self, name: str) -> Secret:
         return self.entries[name].value
@@ -173,8 +178,9 @@ def reconcile(
     generated = tuple(name for name in sorted(names) if name not in decided)
     for name in generated:
         decided[name] = Entry(NAMES[name].make(), 1)
+    name_given = (host or controller or Vault(stack)).stack
     return Decision(
-        Vault(stack, dict(sorted(decided.items()))),
+        Vault(name_given, dict(sorted(decided.items())), home=stack),
         tuple(name for name in sorted(decided) if ours.get(name) != decided[name]),
         tuple(name for name in sorted(decided) if copies.get(name) != decided[name]),
         generated,
@@ -214,7 +220,7 @@ def read_controller(stack: str) -> tuple[Vault | None, str | None]:
 
 def write_controller(vault: Vault) -> Path:
     """Replace this machine's copy as a whole, 0600 in a 0700 folder, flushed to the disk."""
-    path = controller_file(vault.stack)
+    path = controller_file(vault.home or vault.stack)
     state.write_private(path, serialise(vault).encode())
     return path
 

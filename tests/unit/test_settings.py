@@ -27,7 +27,7 @@ choices = st.fixed_dictionaries(
         "mlflow.env.MLFLOW_A": st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20),
         "mlflow.env.MLFLOW_B": st.sampled_from(["1", "2"]),
         "access.port": st.sampled_from([5000, 8080]),
-        "access.names": st.sampled_from([("a.example",), ("10.0.0.1", "b.example:8080")]),
+        "access.names": st.sampled_from([("a.example",), ("10.0.0.1", "b.example")]),
         "access.auth": st.sampled_from(["password", "none"]),
         "access.public_http": st.booleans(),
     },
@@ -196,6 +196,12 @@ def test_the_record_is_toml_that_says_who_wrote_it_and_holds_no_path_of_the_oper
     assert "schema = 1" in text
     assert "/home/me" not in text
     assert SHA not in text
+
+
+def test_a_recorded_stack_keeps_its_name_whatever_its_host_is_called_today() -> None:
+    text = record.dump_recorded(effective({}, {}), "10.0.0.1")
+    again = effective({}, {}, record.parse_recorded(text, "web"))
+    assert record.dump_recorded(again, "web") == text
 
 
 def test_keys_of_a_newer_version_are_kept_and_returned_for_the_report() -> None:

@@ -98,6 +98,13 @@ def test_a_second_operator_gets_the_hosts_values() -> None:
     assert decision.to_controller == tuple(before.entries)
 
 
+def test_another_way_to_call_the_host_changes_no_document() -> None:
+    host = vault.reconcile(None, None, "10.0.0.1").vault
+    decision = vault.reconcile(host, None, "web")
+    assert vault.serialise(decision.vault) == vault.serialise(host)
+    assert vault.write_controller(decision.vault) == vault.controller_file("web")
+
+
 def test_two_different_values_of_one_generation_stop_the_run_with_both_choices() -> None:
     with pytest.raises(Refused) as caught:
         vault.reconcile(_vault({"login": ("aaaaaaaa", 1)}), _vault({"login": ("bbbbbbbb", 1)}), "h")
