@@ -285,6 +285,11 @@ def label(value: object) -> str:
     return name
 
 
+def as_label(name: str) -> str:
+    """`name` with what `label` would refuse left out; may be empty."""
+    return " ".join(re.sub(r"[^A-Za-z0-9 ._+:()/-]", " ", name).split())[:80].strip()
+
+
 def host_spec(value: object) -> str:
     """`host`, `user@host`, `user@host:port` or an ssh alias, as it was written."""
     raw = text(value, "a host, like user@10.151.0.1:22", 400)

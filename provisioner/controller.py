@@ -71,8 +71,9 @@ def remember_record(stack: str, text: str) -> None:
 
 def recall_record(stack: str) -> Recorded | None:
     """The copy, for a host that has no record of its own; None when there is none."""
-    raw, _ = state.read_private(state.stack_dir(stack) / "stack.toml", record.LIMIT)
-    return None if raw is None else record.parse_recorded(raw, "this machine's copy of it")
+    path = state.stack_dir(stack) / "stack.toml"
+    raw, _ = state.read_private(path, record.LIMIT)
+    return None if raw is None else record.parse_recorded(raw, "this machine", str(path))
 
 
 def remember_facts(stack: str, facts: Facts) -> None:

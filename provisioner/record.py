@@ -44,6 +44,10 @@ def dump_recorded(settings: Settings, stack: str) -> str:
         document[table] = {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
     if settings.installed is not None:
         found = {name: value for name, value in dataclasses.asdict(settings.installed).items() if value}
+        if label := checks.as_label(settings.installed.version):
+            found["version"] = label
+        else:
+            found.pop("version", None)
         document["store"]["installed"] = found
     # A checksum without its URL (it belonged to a file) and the word "default" say nothing on a host.
     store = document["store"]
@@ -59,31 +63,31 @@ def dump_recorded(settings: Settings, stack: str) -> str:
     return _HEADER + tomli_w.dumps(document)
 
 
-def parse_recorded(text: str | bytes, host: str) -> Recorded:
-    """The record of `host`. Raises Refused (4) naming the file and how to go on.
+def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded:
+    """The record of `host`, from its `path`. Raises Refused (4) naming the file and how to go on.
 
     Keys that this release does not know come back in `foreign`, for the report, and are written
     again by `dump_recorded`: a newer version put them there.
     """
     raw = text.encode() if isinstance(text, str) else text
     if len(raw) > LIMIT:
-        raise _unusable(host, f"it has more than {LIMIT} bytes")
+        raise _unusable(host, path, f"it has more than {LIMIT} bytes")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _unusable(host, checks.shown(str(error)).strip('"')) from error
+        raise _unusable(host, path, checks.shown(str(error)).strip('"')) from error
     version = document.pop("schema", None)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise _unusable(host, "it has no schema number")
+        raise _unusable(host, path, "it has no schema number")
     if version > SCHEMA:
         raise Refused(
-            f"{RECORD} on {host} has schema {version}, this version of provision reads {SCHEMA}",
+            f"{path} on {host} has schema {version}, this version of provision reads {SCHEMA}",
             why="a newer version of provision has set this stack up",
             next="upgrade this machine's: pip install --upgrade provision",
         )
     stack = document.pop("stack", "")
     if not isinstance(stack, str) or len(stack) > 200 or not stack.isprintable():
-        raise _unusable(host, "stack: expected a name")
+        raise _unusable(host, path, "stack: expected a name")
     values: dict[str, Any] = {}
     foreign: dict[str, Any] = {}
     installed: Installed | None = None
@@ -93,40 +97,42 @@ def parse_recorded(text: str | bytes, host: str) -> Recorded:
             foreign[table] = content
             continue
         if not isinstance(content, dict):
-            raise _unusable(host, f"{table}: expected a table")
+            raise _unusable(host, path, f"{table}: expected a table")
         keys = schema.keys(section)
         for name, value in content.items():
             dotted = f"{table}.{name}"
             if dotted == "store.installed":
-                installed = _installed(value, host)
+                installed = _installed(value, host, path)
             elif name not in keys:
                 foreign[dotted] = value
             elif keys[name].operator:
-                raise _unusable(host, f"{dotted} means a path of the operator's machine and is never recorded")
+                raise _unusable(host, path, f"{dotted} means a path of the operator's machine and is never recorded")
             else:
                 try:
                     values[dotted] = keys[name].check(value)
                 except ValueError as error:
-                    raise _unusable(host, f"{dotted}: expected {error}, not {checks.shown(value)}") from error
+                    raise _unusable(host, path, f"{dotted}: expected {error}, not {checks.shown(value)}") from error
     return Recorded(stack, values, installed, foreign)
 
 
-def _installed(value: object, host: str) -> Installed:
+def _installed(value: object, host: str, path: str) -> Installed:
     if not isinstance(value, dict) or not {"source", "sha256"} <= value.keys() <= _INSTALLED.keys():
-        raise _unusable(host, "store.installed: expected source, sha256, version, url and download")
+        raise _unusable(host, path, "store.installed: expected source, sha256, version, url and download")
     fields: dict[str, Any] = {}
     for name, each in value.items():
         try:
             fields[name] = _INSTALLED[name](each)
         except ValueError as error:
-            raise _unusable(host, f"store.installed.{name}: expected {error}, not {checks.shown(each)}") from error
+            raise _unusable(
+                host, path, f"store.installed.{name}: expected {error}, not {checks.shown(each)}"
+            ) from error
     return Installed(**fields)
 
 
-def _unusable(host: str, why: str) -> Refused:
+def _unusable(host: str, path: str, why: str) -> Refused:
     return Refused(
-        f"{RECORD} on {host} cannot be used",
+        f"{path} on {host} cannot be used",
         why=why,
-        next=f"correct it there, or move it away (mv {RECORD} {RECORD}.old) and name the stack's settings "
+        next=f"correct it there, or move it away (mv {path} {path}.old) and name the stack's settings "
         "again with --set or an inventory",
     )

@@ -9,7 +9,7 @@ import pytest
 
 from provisioner import audit, controller, record
 from provisioner.audit import Event
-from provisioner.errors import UsageError
+from provisioner.errors import Refused, UsageError
 from provisioner.secrets import Secret
 from provisioner.settings import Installed, effective, with_installed
 
@@ -120,3 +120,10 @@ def test_a_rebuilt_host_finds_its_settings_on_the_operators_machine() -> None:
     recalled = controller.recall_record("h")
     assert recalled is not None
     assert effective({}, {}, recalled) == settings
+
+
+def test_a_damaged_copy_is_named_with_its_own_path(tmp_path: Path) -> None:
+    controller.remember_record("h", "schema = 1\n[store]\nengine = 5\n")
+    with pytest.raises(Refused) as caught:
+        controller.recall_record("h")
+    assert str(tmp_path / "state" / "provision" / "h" / "stack.toml") in caught.value.what

@@ -204,6 +204,12 @@ def test_a_recorded_stack_keeps_its_name_whatever_its_host_is_called_today() -> 
     assert record.dump_recorded(again, "web") == text
 
 
+def test_a_build_of_any_name_can_be_recorded_and_read_again() -> None:
+    for name in ("silo 2026-09-16, known holes", "\x1b[31m\n", "é" * 500, ""):
+        settings = with_installed(effective({}, {}), Installed("file", SHA, name))
+        assert record.parse_recorded(record.dump_recorded(settings, "h"), "h").installed is not None
+
+
 def test_keys_of_a_newer_version_are_kept_and_returned_for_the_report() -> None:
     text = record.dump_recorded(effective({}, {}), "h")
     text = text.replace("[store]\n", '[store]\ntier = "cold"\n') + '\n[backup]\nto = "s3://x"\n'
