@@ -14,7 +14,6 @@ from provisioner.errors import ProvisionError, UsageError
 from provisioner.resources.facts import Facts
 from provisioner.settings import Recorded
 
-
 _FACTS = ("distribution", "release", "architecture", "kernel_machine", "python_path")
 
 

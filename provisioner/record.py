@@ -74,7 +74,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
         raise _unusable(host, path, f"it has more than {LIMIT} bytes")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _unusable(host, path, checks.shown(str(error)).strip('"')) from error
     version = document.pop("schema", None)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:

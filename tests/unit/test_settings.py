@@ -230,6 +230,7 @@ HOSTILE = [
     "schema = 1\nstore = 1\n",
     "not toml",
     "a = " + "[" * 5000,
+    "schema = " + "9" * 5000,
     "#" * (record.LIMIT + 1),
     GOOD.replace('"minio"', '"oracle"'),
     GOOD.replace("5000", "99999"),
