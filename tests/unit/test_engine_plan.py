@@ -1,0 +1,178 @@
+"""Plans and runs, on resources made of nothing but a dictionary and a temp file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import pytest
+from shells import lint
+
+from provisioner.engine import batch, plan, probe
+from provisioner.engine.apply import Run
+from provisioner.engine.events import Begun, Done, Event, Failed, Kept
+from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.quoting import word
+from provisioner.engine.resource import Change, HostResource
+from provisioner.errors import ProvisionError
+from provisioner.transport.fake import FakeSession
+
+
+@dataclass(frozen=True)
+class Line(Probe[str]):
+    path: str
+    kind: ClassVar[str] = "line"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        return "\n".join(f"cat {word(p.path)} 2>/dev/null || echo absent" for p in probes)
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[str]:
+        return output.decode().splitlines()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(HostResource):
+    path: str
+    text: str
+    command: str = ""
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (Line(self.path),)
+
+    def diff(self, seen: Seen) -> Change | None:
+        now = seen[Line(self.path)]
+        return None if now == self.text else Change("create" if now == "absent" else "change", now, title=self.path)
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(Line(self.path), self.text)
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        return "\n".join(
+            n.command or f"keep {word(n.path)}; say writing; echo {word(n.text)} >{word(n.path)}" for n, _ in items
+        )
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(batch, "BACKUPS", str(tmp_path / "backups"))
+    monkeypatch.setattr(batch, "LOG", str(tmp_path / "log" / "audit.jsonl"))
+    return tmp_path
+
+
+def run(session: FakeSession, resources: Sequence[Note], **options: Any) -> tuple[Seen, list[Event]]:
+    events: list[Event] = []
+    seen = probe.look(session, plan.probes_of(resources))
+    made = plan.make(resources, seen)
+    after = Run(session, made, stamp="T", emit=events.append, **options).all()
+    return after, events
+
+
+def note(places, name: str, text: str = "x", **more: Any) -> Note:
+    return Note(id=f"note:{name}", path=str(places / name), text=text, **more).of(more.pop("step", "s"))
+
+
+def test_a_plan_is_empty_once_it_was_applied(places) -> None:
+    session = FakeSession()
+    resources = [note(places, "a"), note(places, "b", "two words")]
+    run(session, resources)
+    seen = probe.look(session, plan.probes_of(resources))
+    assert not plan.make(resources, seen)
+
+
+def test_all_changes_of_a_lane_share_one_exec(places) -> None:
+    session = FakeSession()
+    run(session, [note(places, str(n)) for n in range(5)])
+    assert session.channels == 2  # one to look, one to apply and prove
+
+
+def test_a_change_waits_for_what_it_needs_in_another_lane(places) -> None:
+    first = Note(id="note:first", path=str(places / "first"), text="1").of("one")
+    slow = Note(id="note:slow", path=str(places / "slow"), text="1", command=f"sleep 0.3; echo 1 >{places}/slow").of(
+        "one"
+    )
+    second = Note(id="note:second", path=str(places / "second"), text="1", needs=("note:slow",)).of("two")
+    third = Note(id="note:third", path=str(places / "third"), text="1", needs=("step:one",)).of("three")
+    _, events = run(FakeSession(), [first, slow, second, third])
+    order = [e.planned.id for e in events if isinstance(e, Done)]
+    begun = [e.planned.id for e in events if isinstance(e, Begun)]
+    assert order.index("note:slow") < begun.index("note:second") + order.index("note:slow") + 1
+    assert set(order) == {"note:first", "note:slow", "note:second", "note:third"}
+    assert order.index("note:slow") < order.index("note:second")
+    assert order.index("note:slow") < order.index("note:third")
+
+
+def test_lanes_run_side_by_side(places) -> None:
+    met = threading.Event()
+    resources = [
+        # Each waits for the other's file: in sequence neither would end.
+        Note(
+            id=f"note:{a}",
+            path=str(places / a),
+            text=a,
+            command=f"echo {a} >{places}/{a}; n=0; until [ -e {places}/{b} ] || [ $n -gt 80 ]; do sleep 0.1; n=$((n+1)); done; [ -e {places}/{b} ]",
+        ).of(a)
+        for a, b in (("left", "right"), ("right", "left"))
+    ]
+    run(FakeSession(), resources)
+    met.set()
+
+
+def test_a_change_that_does_not_take_is_an_error_there_and_then(places) -> None:
+    with pytest.raises(ProvisionError, match="did not take"):
+        run(FakeSession(), [note(places, "a", "wanted", command=f"echo other >{places}/a")])
+
+
+def test_a_failure_says_what_failed_and_the_rest_is_not_begun(places) -> None:
+    events: list[Event] = []
+    resources = [note(places, "a", command="echo the reason >&2; exit 4"), note(places, "b")]
+    session = FakeSession()
+    seen = probe.look(session, plan.probes_of(resources))
+    with pytest.raises(ProvisionError) as caught:
+        Run(session, plan.make(resources, seen), stamp="T", emit=events.append).all()
+    assert caught.value.why == "the reason"
+    assert [e for e in events if isinstance(e, Failed)]
+    assert not (places / "b").exists()
+
+
+def test_a_command_that_fails_in_the_middle_stops_its_fragment(places) -> None:
+    with pytest.raises(ProvisionError):
+        run(FakeSession(), [note(places, "a", command=f"false; echo x >{places}/a")])
+    assert not (places / "a").exists()
+
+
+def test_what_is_replaced_is_kept_and_named(places) -> None:
+    (places / "a").write_text("mine\n")
+    _, events = run(FakeSession(), [note(places, "a", "ours")])
+    kept = [path for e in events if isinstance(e, Kept) for path in e.paths]
+    assert len(kept) == 1
+    assert open(kept[0]).read() == "mine\n"  # noqa: SIM115
+
+
+def test_the_host_gets_a_line_for_each_change_that_is_done(places) -> None:
+    run(FakeSession(), [note(places, "a"), note(places, "b")], journal=lambda p: f"{p.id}\n")
+    assert (places / "log" / "audit.jsonl").read_text() == "note:a\nnote:b\n"
+
+
+def test_changes_that_wait_for_each_other_are_named_instead_of_hanging(places) -> None:
+    a = Note(id="note:a", path=str(places / "a"), text="1", needs=("note:b",)).of("one")
+    b = Note(id="note:b", path=str(places / "b"), text="1", needs=("note:a",)).of("two")
+    with pytest.raises(ProvisionError, match="wait for each other"):
+        run(FakeSession(), [a, b])
+
+
+def test_a_later_resource_is_planned_on_top_of_the_changes_before_it(places) -> None:
+    first, again = note(places, "a", "1"), note(places, "a", "1")
+    seen = probe.look(FakeSession(), plan.probes_of([first]))
+    assert len(plan.make([first, again], seen).changes) == 1
+
+
+def test_the_script_of_a_batch_passes_shellcheck(places) -> None:
+    resources = [note(places, "a"), note(places, "b")]
+    seen = probe.look(FakeSession(), plan.probes_of(resources))
+    assert lint(batch.compose(plan.make(resources, seen).changes, "mark", "T")) == ""
