@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     snapshot.add_argument("name")
     snapshot.add_argument("label")
     snapshot.set_defaults(run=lambda arguments: print(hosts.snapshot(arguments.name, arguments.label).id))
+    commands.add_parser("prune", help="delete images and layers that nothing stands on").set_defaults(run=_prune)
     commands.add_parser("key", help="path of the private key that opens every host").set_defaults(run=_key)
     return parser
 
@@ -119,6 +120,11 @@ def _list(_: argparse.Namespace) -> None:
         running = record.process is not None and process.alive(record.process)
         spec = record.spec
         print(f"{spec.name:16} {spec.address:14} {spec.suite:9} {spec.variant:8} {'running' if running else 'stopped'}")
+
+
+def _prune(_: argparse.Namespace) -> None:
+    for path in hosts.prune():
+        print(path)
 
 
 def _key(_: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 from provisioner.errors import Refused
 from provisioner.lab import identity, images, layers, life, machine, mounts, network, process
 from provisioner.lab.host import LabHost
-from provisioner.lab.places import HOSTS, locked, prepare
+from provisioner.lab.places import HOSTS, LAYERS, locked, prepare
 from provisioner.lab.spec import Account, Bind, Record, Spec, checked, checked_name, read, write
 from provisioner.secrets import Secret
 
@@ -198,6 +199,27 @@ def stop_all() -> list[str]:
     for name in sorted(names):
         stop(name)
     return sorted(names)
+
+
+def prune() -> list[Path]:
+    """Delete the images and unlabelled layers that no host stands on; their directories.
+
+    Not while hosts are being started elsewhere: an image is in use only once its host has its name.
+    """
+    prepare()
+    with locked("addresses"):
+        removed = []
+        for layer in reversed(layers.known()):
+            if layer.label is None:
+                with contextlib.suppress(Refused):
+                    layers.remove(layer)
+                    removed.append(LAYERS / layer.id)
+        used = {path for record in records() for path in record.spec.lower}
+        used |= {path for layer in layers.known() for path in layer.lower}
+        for image in images.unused(used):
+            mounts.remove_tree(image)
+            removed.append(image)
+        return removed
 
 
 def _held(name: str) -> AbstractContextManager[int]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, Refused
 from provisioner.lab.machine import run
 
 
@@ -41,7 +41,15 @@ def overlay_options(lower: Sequence[Path], upper: Path, work: Path) -> str:
 
 def mount_overlay(lower: Sequence[Path], upper: Path, work: Path, root: Path) -> None:
     options = overlay_options(lower, upper, work)
-    run(("mount", "-t", "overlay", "provision-lab", "-o", options, str(root)), what=f"mount an overlay at {root}")
+    argv = ("mount", "-t", "overlay", "provision-lab", "-o", options, str(root))
+    done = run(argv, what=f"mount an overlay at {root}", check=False)
+    if done.returncode:
+        raise Refused(
+            "disposable hosts need overlay mounts",
+            why=f"{root} could not be mounted (a container's own filesystem cannot carry an overlay)",
+            next="use a machine or a virtual machine, or put a real filesystem at /var/lib/provision-lab",
+            detail=done.stderr.strip()[-1000:],
+        )
 
 
 def unmount(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import shutil
 from pathlib import Path
 
 from provisioner.errors import ProvisionError, Refused
@@ -28,6 +29,8 @@ table ip {TABLE} {{
 }}
 """
 
+_ACCEPT = (("FORWARD", "-i", BRIDGE, "-j", "ACCEPT"), ("FORWARD", "-o", BRIDGE, "-j", "ACCEPT"))
+
 
 def checked(address: str) -> str:
     """`address` when a lab host may carry it; raises Refused otherwise."""
@@ -50,6 +53,7 @@ def ensure() -> None:
         _route()
         _bridge()
         run(("nft", "-f", "-"), what="add the lab's nft table", stdin=RULES)
+        _forward()
         _sysctl("net/ipv4/ip_forward", 1)
         _sysctl("fs/inotify/max_user_instances", INOTIFY_INSTANCES)
 
@@ -59,6 +63,9 @@ def remove() -> None:
     with locked("network"):
         run(("ip", "link", "del", BRIDGE), what="remove the bridge", check=False)
         run(("nft", "delete", "table", "ip", TABLE), what="remove the lab's nft table", check=False)
+        if shutil.which("iptables"):
+            for rule in _ACCEPT:
+                run(("iptables", "-w", "-D", *rule), what="remove the lab's forwarding rule", check=False)
 
 
 def _route() -> None:
@@ -84,6 +91,23 @@ def _bridge() -> None:
             ) from None
     run(("ip", "address", "replace", f"{GATEWAY}/{RANGE.prefixlen}", "dev", BRIDGE), what="address the bridge")
     run(("ip", "link", "set", BRIDGE, "up"), what="bring the bridge up")
+
+
+def _forward() -> None:
+    """Docker and ufw drop forwarded packets by default, and an accept in a table of ours cannot overrule that."""
+    if not shutil.which("iptables"):
+        return
+    listing = run(("iptables", "-w", "-S", "FORWARD"), what="read the forwarding rules", check=False).stdout
+    for rule in missing_accepts(listing):
+        run(("iptables", "-w", "-I", *rule), what="let the lab's hosts reach the network")
+
+
+def missing_accepts(listing: str) -> list[tuple[str, ...]]:
+    """Rules that must be put before those of `iptables -S FORWARD` for the lab's packets to pass."""
+    lines = listing.splitlines()
+    if "-P FORWARD DROP" not in lines:
+        return []
+    return [rule for rule in _ACCEPT if f"-A {' '.join(rule)}" not in lines]
 
 
 def _sysctl(key: str, least: int) -> None:

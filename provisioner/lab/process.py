@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner.errors import Refused
 from provisioner.lab.machine import run
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -58,7 +60,7 @@ def spawn(name: str, argv: Sequence[str], log: Path, *, memory: int | None = Non
 
     `memory` is a limit in bytes.
     """
-    if Path("/run/systemd/system").is_dir():
+    if _systemd():
         limits = [f"--property=MemoryMax={memory}"] if memory else []
         command = [
             "systemd-run", "--scope", "--quiet", "--collect", f"--unit={_scope(name)}", "--property=Delegate=yes",
@@ -101,6 +103,10 @@ def end(name: str, identity: Identity | None, *, seconds: float) -> None:
 
 def leftovers() -> list[str]:
     """Names of hosts that still have a cgroup, whether or not anything else of them is left."""
+    if _systemd():
+        argv = ("systemctl", "list-units", "--plain", "--no-legend", "--all", _scope("*"))
+        lines = run(argv, what="list the lab's scopes", check=False).stdout.splitlines()
+        return sorted(name for line in lines for name in re.findall(r"^provision-lab-(.+)\.scope\s", line))
     found = {path.name for root in _hierarchies() for path in (root / "provision-lab").glob("*") if path.is_dir()}
     return sorted(found)
 
@@ -121,6 +127,11 @@ def _await_end(identity: Identity, seconds: float) -> None:
         time.sleep(0.03)
 
 
+def _systemd() -> bool:
+    """Whether systemd runs this machine; it then owns the cgroup tree, and hosts live in its scopes."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def _scope(name: str) -> str:
     return f"provision-lab-{name}.scope"
 
@@ -137,7 +148,14 @@ def _join(name: str, memory: int | None) -> list[Path]:
     joined = []
     for root in _hierarchies():
         group = root / "provision-lab" / name
-        group.mkdir(parents=True, exist_ok=True)
+        try:
+            group.mkdir(parents=True, exist_ok=True)
+        except OSError as failed:
+            raise Refused(
+                "disposable hosts need cgroups of their own",
+                why=f"{group} cannot be made: {failed.strerror}",
+                next="use a machine or a virtual machine instead of a container",
+            ) from None
         if memory:
             for limit in ("memory.max", "memory.limit_in_bytes"):
                 if (group / limit).exists():
@@ -148,7 +166,7 @@ def _join(name: str, memory: int | None) -> list[Path]:
 
 def _clear(name: str) -> None:
     """Kill whatever still runs in the host's cgroups and remove them."""
-    if Path("/run/systemd/system").is_dir():
+    if _systemd():
         run(("systemctl", "stop", _scope(name)), what=f"end host {name}", seconds=30, check=False)
         return
     for root in _hierarchies():
