@@ -1,0 +1,244 @@
+"""A policy and a user in MinIO's own account store: the user may use one bucket, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.engine.probe import Look, Seen
+from provisioner.engine.quoting import printable
+from provisioner.engine.resource import Change
+from provisioner.resources.bucket import StoreResource, refused, spoken, unseen
+from provisioner.resources.s3 import Key, Unanswered
+from provisioner.transport.base import Session
+
+_ADMIN = "/minio/admin/v3/"
+
+
+def bucket_policy(bucket: str) -> dict[str, Any]:
+    """What an MLflow server needs of its bucket, and no more. The bare bucket's name is required for the
+    bucket's own actions by newer builds (SN-2026-004)."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+                "Resource": [f"arn:aws:s3:::{bucket}"],
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "s3:AbortMultipartUpload",
+                    "s3:DeleteObject",
+                    "s3:GetObject",
+                    "s3:ListMultipartUploadParts",
+                    "s3:PutObject",
+                ],
+                "Resource": [f"arn:aws:s3:::{bucket}/*"],
+            },
+        ],
+    }
+
+
+def rules(document: object) -> frozenset[str]:
+    """A policy as a set of lines, `Allow s3:GetObject arn:aws:s3:::mlflow/*`: order and grouping do not matter."""
+    if not isinstance(document, Mapping):
+        return frozenset({"not a policy"})
+    statements = document.get("Statement") or []
+    found: set[str] = set()
+    for statement in statements if isinstance(statements, list) else [statements]:
+        if not isinstance(statement, Mapping):
+            found.add(json.dumps(statement, sort_keys=True)[:300])
+            continue
+        rest = {k: v for k, v in statement.items() if k not in {"Effect", "Action", "Resource", "Sid"} and v}
+        suffix = " " + json.dumps(rest, sort_keys=True)[:300] if rest else ""
+        for action in _listed(statement.get("Action")) or ["-"]:
+            for resource in _listed(statement.get("Resource")) or ["-"]:
+                found.add(f"{statement.get('Effect')} {action} {resource}{suffix}")
+    return frozenset(found)
+
+
+def _listed(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+@dataclass(frozen=True)
+class PolicyState:
+    rules: frozenset[str] | None = None
+    """None: there is no such policy."""
+    unseen: str = ""
+
+
+@dataclass(frozen=True)
+class PolicyLook(Look[PolicyState]):
+    policy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(StoreResource):
+    name: str
+    document: dict[str, Any] = field(compare=False)
+
+    @property
+    def key(self) -> PolicyLook:
+        return PolicyLook(self.name)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen.get(self.key)
+        title = f"policy {self.name}"
+        if state is None or state.unseen:
+            why = state.unseen if state else "seen only when its service answers"
+            return Change("check", why, title=title, payload="unseen")
+        wanted = rules(self.document)
+        if state.rules == wanted:
+            return None
+        had = state.rules or frozenset()
+        missing, extra = sorted(wanted - had), sorted(had - wanted)
+        diff = (*(f"-{printable(line)}" for line in extra[:100]), *(f"+{line}" for line in missing))
+        if state.rules is None:
+            return Change("create", "absent", title=title, diff=diff)
+        reasons = []
+        if missing:
+            reasons.append(f"policy lacks {_actions(missing)}")
+        if extra:
+            reasons.append(f"policy also says {_actions(extra)}")
+        return Change("change", ", ".join(reasons), title=title, diff=diff)
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.key, PolicyState(rules(self.document)))
+
+    def look(self, session: Session) -> Seen:
+        try:
+            answer = self.store.request(session, "GET", _ADMIN + "info-canned-policy", {"name": self.name})
+        except Unanswered as error:
+            return Seen({self.key: PolicyState(unseen=f"{error.what}: {error.why}")})
+        if answer.status == 200:
+            state = PolicyState(rules(_json(answer.body)))
+        elif answer.code == "XMinioAdminNoSuchPolicy":
+            state = PolicyState(None)
+        else:
+            state = PolicyState(unseen=unseen(answer) or f"HTTP {answer.status} {answer.code}".strip())
+        return Seen({self.key: state})
+
+    def perform(self, session: Session, change: Change) -> None:
+        if change.payload == "unseen":
+            raise refused(change.title, change.reason)
+        admin = self.store.admin(session)
+        with spoken(change.title):
+            admin.policy_add(self.name, policy=self.document)
+
+
+def _actions(lines: Iterable[str]) -> str:
+    names = [printable(line.split(" ")[1] if line.startswith("Allow ") else line) for line in lines]
+    names = list(dict.fromkeys(names))
+    return ", ".join(name[:80] for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@dataclass(frozen=True)
+class UserState:
+    exists: bool = False
+    enabled: bool = False
+    policies: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    secret: bool = False
+    """The wanted secret opens it. A disabled user's cannot be tried: True then."""
+    unseen: str = ""
+
+
+@dataclass(frozen=True)
+class UserLook(Look[UserState]):
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class User(StoreResource):
+    """The user of `account`, enabled, with its secret, and with `policy` as all that it may do."""
+
+    role: str
+    """What it is for, in words; its name is a secret's half."""
+    account: Key = field(compare=False, repr=False)
+    policy: str
+    bucket: str
+
+    @property
+    def key(self) -> UserLook:
+        return UserLook(self.role)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen.get(self.key)
+        title = f"key of {self.role}"
+        if state is None or state.unseen:
+            why = state.unseen if state else "seen only when its service answers"
+            return Change("check", why, title=title, payload="unseen")
+        if not state.exists:
+            return Change("create", "absent", title=title)
+        reasons = []
+        if not state.enabled:
+            reasons.append("disabled")
+        if not state.secret:
+            reasons.append("its secret is another one")
+        if self.policy not in state.policies:
+            reasons.append(f"policy {self.policy} is not attached")
+        if state.policies - {self.policy}:
+            names = ", ".join(printable(name)[:40] for name in sorted(state.policies - {self.policy})[:3])
+            reasons.append(f"policy {names} is attached too")
+        if state.groups:
+            reasons.append(f"member of {', '.join(printable(name)[:40] for name in sorted(state.groups)[:3])}")
+        return Change("change", ", ".join(reasons), title=title, payload=state) if reasons else None
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.key, UserState(True, True, frozenset({self.policy}), frozenset(), True))
+
+    def look(self, session: Session) -> Seen:
+        try:
+            state = self._state(session)
+        except Unanswered as error:
+            state = UserState(unseen=f"{error.what}: {error.why}")
+        return Seen({self.key: state})
+
+    def _state(self, session: Session) -> UserState:
+        name = {"accessKey": self.account.access.reveal()}
+        answer = self.store.request(session, "GET", _ADMIN + "user-info", name)
+        if answer.code == "XMinioAdminNoSuchUser":
+            return UserState(False)
+        found = _json(answer.body)
+        if answer.status != 200 or not isinstance(found, Mapping):
+            return UserState(unseen=unseen(answer) or f"HTTP {answer.status} {answer.code}".strip())
+        enabled = found.get("status") == "enabled"
+        secret = True
+        if enabled:
+            # Any answer but a refused signature proves the secret, whatever the policy allows.
+            tried = self.store.request(session, "GET", f"/{self.bucket}", {"location": ""}, self.account)
+            secret = tried.code not in {"SignatureDoesNotMatch", "InvalidAccessKeyId"}
+        policies = frozenset(name for name in str(found.get("policyName") or "").split(",") if name)
+        return UserState(True, enabled, policies, frozenset(_listed(found.get("memberOf"))), secret)
+
+    def perform(self, session: Session, change: Change) -> None:
+        if change.payload == "unseen":
+            raise refused(change.title, change.reason)
+        state = change.payload if isinstance(change.payload, UserState) else UserState()
+        admin, name = self.store.admin(session), self.account.access.reveal()
+        with spoken(change.title):
+            if not state.exists or not state.secret or not state.enabled:
+                # Sets the secret and enables. Of a disabled user nobody can tell whether the secret was right.
+                admin.user_add(name, self.account.secret.reveal())
+            for group in sorted(state.groups):
+                admin.group_remove(group, [name])
+            extra = sorted(state.policies - {self.policy})
+            if extra:
+                admin.detach_policy(extra, user=name)
+            if self.policy not in state.policies:
+                admin.attach_policy([self.policy], user=name)
+
+
+def _json(body: bytes) -> object:
+    try:
+        found: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found
