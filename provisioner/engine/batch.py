@@ -101,7 +101,7 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal 
         body.append(
             f'frame begin g{number} 0 "$T/none"\n'
             f'( set -eu\n{group.fragment()}\n) >"$T/log" 2>&1\nended $?\n'
-            f'frame done g{number} 0 "$T/none"'
+            f'frame applied g{number} 0 "$T/none"'
         )
         lines = "".join(journal(planned) for planned in group.items)
         if lines:
@@ -132,7 +132,7 @@ def run(
             current[:] = [(group, time.monotonic())]
             for planned in group.items:
                 emit(Begun(planned))
-        elif frame.kind == "done" and current:
+        elif frame.kind == "applied" and current:
             group, started = current.pop()
             for planned in group.items:
                 emit(Done(planned, time.monotonic() - started))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -108,19 +107,13 @@ def test_a_change_waits_for_what_it_needs_in_another_lane(places) -> None:
 
 
 def test_lanes_run_side_by_side(places) -> None:
-    met = threading.Event()
-    resources = [
+    def meets(mine: str, other: str) -> Note:
         # Each waits for the other's file: in sequence neither would end.
-        Note(
-            id=f"note:{a}",
-            path=str(places / a),
-            text=a,
-            command=f"echo {a} >{places}/{a}; n=0; until [ -e {places}/{b} ] || [ $n -gt 80 ]; do sleep 0.1; n=$((n+1)); done; [ -e {places}/{b} ]",
-        ).of(a)
-        for a, b in (("left", "right"), ("right", "left"))
-    ]
-    run(FakeSession(), resources)
-    met.set()
+        wait = f"n=0; until [ -e {places}/{other} ] || [ $n -gt 80 ]; do sleep 0.1; n=$((n+1)); done"
+        command = f"echo {mine} >{places}/{mine}; {wait}; [ -e {places}/{other} ]"
+        return Note(id=f"note:{mine}", path=str(places / mine), text=mine, command=command).of(mine)
+
+    run(FakeSession(), [meets("left", "right"), meets("right", "left")])
 
 
 def test_a_change_that_does_not_take_is_an_error_there_and_then(places) -> None:
