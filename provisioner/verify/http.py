@@ -55,6 +55,11 @@ class _TimedReader(io.RawIOBase):
         self._wire.sock.settimeout(self._wire.deadline.remaining)
         return self._wire.sock.recv_into(buffer)  # type: ignore[arg-type]
 
+    def close(self) -> None:
+        if not self.closed:
+            self._wire.reader_closed()
+        super().close()
+
 
 class _Wire:
     """What http.client sees as its socket."""
@@ -62,17 +67,39 @@ class _Wire:
     def __init__(self, sock: socket.socket, deadline: Deadline):
         self.sock = sock
         self.deadline = deadline
+        self._held = b""
+        self._readers = 0
+        self._closed = False
 
     def sendall(self, data: bytes) -> None:
+        # Head and small body leave together: apart, Nagle and a delayed ACK cost 40 ms a request.
+        self._held += data
+        if len(self._held) > 65536:
+            self.flush()
+
+    def flush(self) -> None:
+        data, self._held = self._held, b""
         # sendall's timeout covers all of the data, unlike that of reads.
         self.sock.settimeout(self.deadline.remaining)
         self.sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
+        self._readers += 1
         return io.BufferedReader(_TimedReader(self), 65536)
 
+    def reader_closed(self) -> None:
+        self._readers -= 1
+        self.close_when_unused()
+
     def close(self) -> None:
-        self.sock.close()
+        # http.client closes its socket before it has read the body of an answer that ends the
+        # connection; a real socket counts its readers, and so does this.
+        self._closed = True
+        self.close_when_unused()
+
+    def close_when_unused(self) -> None:
+        if self._closed and self._readers <= 0:
+            self.sock.close()
 
 
 class _Line(http.client.HTTPConnection):
@@ -82,7 +109,6 @@ class _Line(http.client.HTTPConnection):
         super().__init__(origin.host, origin.port)
         self.wire = wire
         self.sock = wire
-        self.used = False
 
     def connect(self) -> None:
         raise ConnectionError("the connection was closed")
@@ -155,6 +181,7 @@ class Client:
         limit: int,
     ) -> Response:
         keep = False
+        answer: http.client.HTTPResponse | None = None
         try:
             line.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in {"Host": origin.netloc, "Accept-Encoding": "identity", **headers}.items():
@@ -162,12 +189,12 @@ class Client:
             if body is not None:
                 line.putheader("Content-Length", str(len(body)))
             line.endheaders()
-            if body:
-                # A server may refuse early (413) and stop reading: its answer is worth more than
-                # the broken pipe.
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    for start in range(0, len(body), 262144):
-                        line.send(body[start : start + 262144])
+            # A server may refuse early (413) and stop reading: its answer is worth more than the
+            # broken pipe.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+                for start in range(0, len(body or b""), 262144):
+                    line.send((body or b"")[start : start + 262144])
+                line.wire.flush()
             answer = line.getresponse()
             data = answer.read(limit + 1)
             if len(data) > limit:
@@ -181,6 +208,8 @@ class Client:
             if keep:
                 self._lines[origin] = line
             else:
+                if answer is not None:
+                    answer.close()
                 line.close()
 
     def _open(self, origin: Origin, deadline: Deadline) -> socket.socket:
