@@ -303,14 +303,13 @@ def _(
 
 
 def _steps() -> None:
-    """A command for each module of provisioner/steps; its help is the module's first line, read
-    without importing it."""
+    """A command for each module of provisioner/steps that has a STEP; its help is the module's first
+    line. Read as text: importing them would cost more than the whole of `--help`."""
     for path in sorted((Path(__file__).parent / "steps").glob("[a-z]*.py")):
-        head = path.read_text(encoding="utf-8")[:300]
-        if not head.startswith('"""'):
-            continue
-        line = head[3:].split("\n", 1)[0].removesuffix('"""')
-        _step(path.stem.replace("_", "-"), line)
+        text = path.read_text(encoding="utf-8")
+        if "\nSTEP" in text and text.startswith('"""'):
+            line = text[3:].split("\n", 1)[0].removesuffix('"""')
+            _step(path.stem.replace("_", "-"), line)
 
 
 def _step(name: str, line: str) -> None:
