@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from provisioner import checks, schema
 from provisioner.errors import UsageError
 from provisioner.keys import Key
+
+_PROBLEMS = 30
 
 Place = Callable[[tuple[str, ...]], str]
 
@@ -30,7 +33,7 @@ class Reading:
             raise UsageError(
                 first,
                 next="all keys: docs/inventory.md and inventory.example.toml",
-                detail="\n".join(others[:50]),
+                detail="\n".join(others),
             )
 
 
@@ -41,6 +44,18 @@ def read(document: Mapping[str, Any], place: Place, *, whole_tables: bool = Fals
     with `whole_tables` it is one value that replaces them.
     """
     reading = Reading()
+    try:
+        _tables(reading, place, document, whole_tables)
+    except _TooMany:
+        reading.problems.append("and more")
+    return reading
+
+
+class _TooMany(Exception):
+    """Enough problems for one reading: looking for the nearest key of each takes its time."""
+
+
+def _tables(reading: Reading, place: Place, document: Mapping[str, Any], whole_tables: bool) -> None:
     for table, content in document.items():
         section = schema.SECTIONS.get(table)
         if section is None:
@@ -53,7 +68,6 @@ def read(document: Mapping[str, Any], place: Place, *, whole_tables: bool = Fals
         else:
             for name, value in content.items():
                 _setting(reading, place, (table, name), value, whole_tables)
-    return reading
 
 
 def _setting(reading: Reading, place: Place, path: tuple[str, str], value: Any, whole: bool) -> None:
@@ -129,7 +143,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _unknown(reading: Reading, place: Place, path: tuple[str, ...]) -> None:
-    dotted = ".".join(path)
+    dotted = ".".join(path)[:100]
     for later in (path[0], dotted):
         if later in schema.LATER:
             _report(reading, place, path, f"not available yet: {schema.LATER[later]} come with a later version")
@@ -140,20 +154,20 @@ def _unknown(reading: Reading, place: Place, path: tuple[str, ...]) -> None:
 
 def nearest(path: tuple[str, ...]) -> str | None:
     """The known key or table that an unknown one most resembles."""
-    if len(path) == 1 and (close := difflib.get_close_matches(path[0], schema.SECTIONS, 1)):
+    if len(path) == 1 and (close := difflib.get_close_matches(path[0][:50], schema.SECTIONS, 1)):
         return f"[{close[0]}]"
     if path[0] == "hosts" and len(path) == 3:
-        close = difflib.get_close_matches(path[2], schema.keys(schema.Host), 1, 0.5)
+        close = difflib.get_close_matches(path[2][:50], schema.keys(schema.Host), 1, 0.5)
         return close[0] if close else None
     names = [f"{table}.{name}" for table, section in schema.SECTIONS.items() for name in schema.keys(section)]
     names = [name for name in names if not name.startswith("hosts.")]
-    last = path[-1]
+    last = path[-1][:50]
     if len(path) > 1 and path[0] in schema.SECTIONS:
         close = difflib.get_close_matches(last, schema.keys(schema.SECTIONS[path[0]]), 1)
         if close:
             return f"{path[0]}.{close[0]}"
     same = [name for name in names if name.split(".")[1] == last]
-    close = same[:1] or difflib.get_close_matches(".".join(path), names, 1)
+    close = same[:1] or difflib.get_close_matches(".".join(path)[:100], names, 1)
     return close[0] if close else None
 
 
@@ -162,5 +176,7 @@ def _wrong(reading: Reading, place: Place, path: tuple[str, ...], expected: str,
 
 
 def _report(reading: Reading, place: Place, path: tuple[str, ...], problem: str) -> None:
-    dotted = ".".join(part if part.replace("_", "").isalnum() else checks.shown(part) for part in path)
+    dotted = ".".join(p if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", p) else checks.shown(p) for p in path)
+    if len(reading.problems) == _PROBLEMS:
+        raise _TooMany
     reading.problems.append(f"{place(path)}: {dotted}: {problem}")

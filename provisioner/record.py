@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from provisioner import checks, schema
+from provisioner import checks, schema, toml_lines
 from provisioner.errors import Refused
 from provisioner.settings import RECORD, Installed, Recorded, Settings
 
@@ -73,7 +73,10 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
     if len(raw) > LIMIT:
         raise _unusable(host, path, f"it has more than {LIMIT} bytes")
     try:
-        document = tomllib.loads(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        if toml_lines.overlong(text) is not None:
+            raise ValueError("it has a line of more than 8192 characters")
+        document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise _unusable(host, path, checks.shown(str(error)).strip('"')) from error
     version = document.pop("schema", None)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 Path = tuple[str, ...]
 
+# No inventory is deeper; a hostile one with a key of 100,000 parts must not cost their square.
+_DEPTH = 8
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"[ \t]*")
 # One token of a value: strings (the long ones first), comments, brackets, line ends, everything else.
@@ -49,9 +52,15 @@ def lines(text: str) -> dict[Path, int]:
     return found
 
 
+def overlong(text: str) -> int | None:
+    """The first line of more than 8 KiB, which no file of this tool has: tomllib's time grows with the
+    square of a key's parts, so that one long line of a hostile file could hold it for an hour."""
+    return next((n for n, each in enumerate(text.split("\n"), 1) if len(each) > 8192), None)
+
+
 def line(found: Mapping[Path, int], path: Path) -> int:
     """The line of `path`, else of the nearest table that holds it, else 1."""
-    for length in range(len(path), 0, -1):
+    for length in range(min(len(path), _DEPTH), 0, -1):
         if path[:length] in found:
             return found[path[:length]]
     return 1
@@ -95,6 +104,7 @@ def _skip(text: str, position: int, number: int) -> tuple[int, int]:
 
 
 def _note(found: dict[Path, int], path: Path, number: int) -> None:
+    path = path[:_DEPTH]
     for length in range(1, len(path)):
         found.setdefault(path[:length], number)
     found[path] = number

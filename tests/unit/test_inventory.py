@@ -132,6 +132,22 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     assert len(error.detail.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"k{n} = 1\n" for n in range(90_000)),
+        "[" + "a." * 50_000 + "b]\n",
+        "[store]\n" + "x" * 500_000 + " = 1\n",
+        "[" + "a." * 4_000 + "b]\n",
+        "[store]\n" + "x" * 8_000 + " = 1\n",
+    ],
+    ids=["many", "deep", "long", "less deep", "less long"],
+)
+def test_a_hostile_file_costs_seconds_at_most_and_a_short_error(tmp_path: Path, text: str) -> None:
+    error = _error(tmp_path, text)
+    assert len(error.what) + len(error.detail) < 20_000
+
+
 HOSTILE_TEXT = ["", "a\nb", "a\0b", "\x1b[31m", "$(reboot)", "`id`", "a;b", "a b", "'", '"', "../x", "-rf", "x" * 5000]
 
 
