@@ -169,6 +169,10 @@ def closing(command: str, result: HostResult, width: int, verbose: int) -> list[
     """All that is said of a host when it is done."""
     if result.error is not None:
         return _failed(result, width, verbose)
+    if command == "status":
+        from provisioner.report import status
+
+        return status.lines(result, width)
     if command == "plan":
         return _planned(result, width, verbose)
     if command == "verify":

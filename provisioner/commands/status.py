@@ -1,0 +1,105 @@
+"""`status`: one screen of how the stack is. Exit 1 when something wants attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from provisioner.commands.access import target
+from provisioner.commands.apply import fill, select
+from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.options import Options
+from provisioner.commands.view import View, look
+from provisioner.engine import probe
+from provisioner.engine.probe import Probe
+from provisioner.engine.quoting import word
+from provisioner.errors import Exit, Refused
+from provisioner.inventory import StackRequest
+from provisioner.report.model import HostResult, Reporter
+from provisioner.resources.unit import Service, UnitState
+from provisioner.transport.base import Session
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes used below a directory and free on its disk; None where counting took too long."""
+
+    used: int | None
+    files: int | None
+    free: int | None
+
+
+@dataclass(frozen=True)
+class UsageProbe(Probe[Usage]):
+    path: str
+    pattern: str = ""
+    """Files of this name are counted (`find -name`)."""
+
+    kind: ClassVar[str] = "usage"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        lines = []
+        for p in probes:
+            path = word(p.path)
+            lines += [
+                f"u=$(timeout 5 du -sk -- {path} 2>/dev/null | cut -f1)",
+                f"n=$(timeout 5 find {path} -name {word(p.pattern)} 2>/dev/null | wc -l)" if p.pattern else "n=",
+                f"f=$(df -Pk -- {path} 2>/dev/null | sed -n '2s/^.*[^0-9]\\([0-9][0-9]*\\)  *[0-9][0-9]*% .*/\\1/p')",
+                'echo "$u|$n|$f"',
+            ]
+        return "\n".join(lines)
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[Usage]:
+        for line in output.decode("utf-8", "replace").splitlines():
+            used, files, free = (int(field) if field.strip().isdigit() else None for field in line.split("|"))
+            yield Usage(None if used is None else used * 1024, files, None if free is None else free * 1024)
+
+
+def status(options: Options, reporter: Reporter) -> Exit:
+    """Look at services, address, disks and drift of each stack."""
+
+    def work(session: Session, request: StackRequest, result: HostResult) -> None:
+        view = look(session, request, deep=options.deep)
+        if not view.exists:
+            raise Refused(f"{session.host} carries no stack of this tool", next=f"provision --host {request.host.name}")
+        fill(result, view)
+        services = {r.unit: view.seen[r.probe] for r in view.resources if isinstance(r, Service)}
+        result.extra["services"] = [_service(unit, state) for unit, state in services.items()]
+        result.extra["data"] = _data(session, view)
+        _answers(result, view, request)
+        wrong = result.changes or result.quick_ms is None
+        result.exit = Exit.FAILED if wrong else Exit.OK
+
+    return run_on_hosts("status", options, reporter, work)[0]
+
+
+def _service(unit: str, state: UnitState) -> dict[str, object]:
+    return {
+        "unit": unit,
+        "active": state.active,
+        "enabled": state.enabled,
+        "seconds": round(state.since),
+        "restarts": state.restarts,
+        "memory": state.memory,
+        "memory_max": state.memory_max,
+    }
+
+
+def _data(session: Session, view: View) -> list[dict[str, object]]:
+    bucket = UsageProbe(view.settings.store.data)
+    database = UsageProbe("/var/lib/postgresql")
+    seen = probe.look(session, [bucket, database])
+    rows = (("store", bucket), ("database", database))
+    return [{"what": name, "path": p.path, "used": seen[p].used, "free": seen[p].free} for name, p in rows]
+
+
+def _answers(result: HostResult, view: View, request: StackRequest) -> None:
+    from provisioner.verify.quick import quick
+
+    found = quick(target(view, select(request)))
+    result.extra["answer"] = {"ok": found.ok, "milliseconds": round(found.milliseconds, 1), "detail": found.detail}
+    if found.ok:
+        result.quick_ms = found.milliseconds
