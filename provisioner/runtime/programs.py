@@ -12,6 +12,7 @@ _PARTS = {
     "fetch_wheel": ("host_index", "http_client", "fetch_wheel"),
     "fetch_file": ("host_index", "http_client", "fetch_file"),
     "reach": ("host_index", "http_client", "reach"),
+    "reach_index": ("host_index", "http_client", "reach_index"),
     "run_uv": ("host_index", "run_uv"),
 }
 _OWN_IMPORT = re.compile(r"^from provisioner\.runtime\.\w+ import .*\n", re.MULTILINE)

@@ -1,0 +1,163 @@
+"""MLflow's tracking server as `mlflow-server.service`, on loopback; clients reach it through the proxy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.assets import render
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Probe
+from provisioner.engine.resource import Resource
+from provisioner.resources.answers import Ask, answers
+from provisioner.resources.drop_ins import DropInProbe, DropIns
+from provisioner.resources.file import Directory, File, Link
+from provisioner.resources.paths import PathProbe
+from provisioner.resources.python_env import PythonEnv
+from provisioner.resources.schema import Schema, SchemaProbe
+from provisioner.resources.unit import Service, UnitProbe, record_line
+from provisioner.resources.user import SystemUser
+from provisioner.runtime import mlflow as runtime
+from provisioner.settings import Settings
+from provisioner.steps import Context, mlflow_environment
+from provisioner.steps.mlflow_checks import IndexProbe, checks
+
+UNIT = "mlflow-server.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+ENVIRONMENT = "/etc/mlflow/mlflow.env"
+IDENTITY = "/etc/mlflow/database.identity"
+"""Written by the step `database`: another database under the same address is another input."""
+CURRENT = f"{runtime.HOME}/current"
+USER = "mlflow"
+_INTERPRETER = PathProbe("/usr/bin/python3")
+
+
+@dataclass(frozen=True)
+class Mlflow:
+    name: str = "mlflow"
+    summary: str = "the MLflow tracking server"
+    needs: tuple[str, ...] = ("database", "bucket")
+    provides: str = "mlflow"
+
+    def applies(self, settings: Settings) -> bool:
+        return True
+
+    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+        # The environment is named by its interpreter, which is itself a look: in the guess it is the
+        # distribution's, and that is nearly always the one.
+        venv = environment(context)
+        return (
+            _INTERPRETER,
+            venv.probe,
+            IndexProbe(venv.path, venv.python),
+            SchemaProbe(context.settings.database.name),
+            UnitProbe(UNIT),
+            DropInProbe(UNIT),
+        )
+
+    def resources(self, context: Context) -> Sequence[Resource]:
+        venv = environment(context)
+        unit = unit_file(context)
+        resources: tuple[Resource, ...] = (
+            venv.of(self.name, "venv"),
+            SystemUser(id="user:mlflow", name=USER, home=mlflow_environment.HOME),
+            Directory(id="directory:mlflow-settings", path="/etc/mlflow"),
+            Directory(
+                id="directory:mlflow", path=mlflow_environment.HOME, owner=USER, group=USER, mode=0o750
+            ),
+            Directory(
+                id="directory:mlflow-tmp",
+                path=mlflow_environment.TEMPORARY,
+                owner=USER,
+                group=USER,
+                mode=0o700,
+            ),
+            File(
+                id="file:mlflow.env",
+                path=ENVIRONMENT,
+                content=mlflow_environment.text(context).encode(),
+                mode=0o600,
+                hide=mlflow_environment.SECRETS,
+            ),
+            File(id=f"file:{UNIT}", path=UNIT_FILE, content=unit.encode()),
+            drop_ins(context),
+            Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
+            Schema(
+                id="schema:mlflow",
+                database=context.settings.database.name,
+                environment=venv.path,
+                env_file=ENVIRONMENT,
+                needs=(venv.id, "step:database"),
+            ),
+            Service(
+                id=f"unit:{UNIT}",
+                unit=UNIT,
+                inputs=(UNIT_FILE, ENVIRONMENT, IDENTITY),
+                links=(CURRENT, venv.marker),
+                health=answers(ready(context)),
+                health_seconds=180,
+                cost="clients wait about 10 s",
+                needs=(venv.id, "step:database"),
+            ),
+        )
+        return [resource.of(self.name) for resource in resources]
+
+    def preflight(self, context: Context) -> Iterable[Check]:
+        return checks(context, environment(context), drop_ins(context))
+
+    def headline(self, context: Context) -> str:
+        workers = context.settings.mlflow.workers
+        return f"{context.settings.mlflow.version}, {workers} worker{'s' if workers > 1 else ''}"
+
+
+def environment(context: Context) -> PythonEnv:
+    """The Python environment: of the distribution's interpreter when MLflow runs on it, else of the
+    newest one that was found."""
+    version = context.settings.mlflow.version
+    own = context.seen.get(_INTERPRETER)
+    match = re.fullmatch(r"(?:/usr/bin/)?python3\.(\d+)", own.target) if own is not None else None
+    python = runtime.PYTHON
+    if match and int(match[1]) < 10 and context.facts.python >= (3, 10):
+        python = context.facts.python_path
+    return PythonEnv(id="venv:mlflow", path=f"{runtime.HOME}/{version}", version=version, python=python)
+
+
+def unit_file(context: Context) -> str:
+    """/etc/systemd/system/mlflow-server.service."""
+    venv = environment(context)
+    return render(
+        "mlflow-server.service.j2",
+        store_unit=f"{context.store_step}.service",
+        memory=memory(context),
+        record=record_line([UNIT_FILE, ENVIRONMENT, IDENTITY], [CURRENT, venv.marker]),
+    )
+
+
+def drop_ins(context: Context) -> DropIns:
+    variables = tuple(mlflow_environment.variables(context))
+    return DropIns(id="drop-ins:mlflow", unit=UNIT, content=unit_file(context).encode(), variables=variables)
+
+
+def memory(context: Context) -> str:
+    """MemoryMax: the setting, but never more than 3/4 of the host's memory."""
+    wanted = context.settings.mlflow.memory
+    size = int(wanted[:-1]) * (2**20 if wanted.endswith("M") else 2**30)
+    most = context.facts.memory * 3 // 4
+    return wanted if not most or size <= most else f"{most // 2**20}M"
+
+
+def ready(context: Context) -> Ask:
+    """The server answers a search under the clients' own Host header: /health is green even when the
+    database is gone or every client is refused."""
+    return Ask(
+        mlflow_environment.PORT,
+        "/api/2.0/mlflow/experiments/search",
+        context.door.authority,
+        method="POST",
+        body='{"max_results": 1}',
+    )
+
+
+STEP = Mlflow()

@@ -1,0 +1,106 @@
+"""The environment of the MLflow server: every setting and secret it runs with."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.parse
+from collections.abc import Mapping
+
+from provisioner.assets import render
+from provisioner.door import Door
+from provisioner.secrets import Secret
+from provisioner.steps import Context
+
+HOST = "127.0.0.1"
+PORT = 5500
+HOME = "/var/lib/mlflow"
+TEMPORARY = f"{HOME}/tmp"  # noqa: S108  our own, beside the data
+
+SECRETS = (
+    "MLFLOW_BACKEND_STORE_URI",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "MLFLOW_CRYPTO_KEK_PASSPHRASE",
+)
+# Ours by default, the operator's to change with mlflow.env.
+_TUNABLE: Mapping[str, str] = {
+    # (workers + the launcher) x 15 connections at most; the role's limit is sized for that.
+    "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5",
+    "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "10",
+    "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": "1800",
+    # nginx keeps connections for 60 s: closing earlier here would lose a request now and then.
+    "MLFLOW_UVICORN_OPTS": "--timeout-keep-alive 75 --timeout-graceful-shutdown 30",
+    # S3 servers other than Amazon's were broken by boto3's newer default checksums (boto/boto3#4392).
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # 1.1 GiB for GenAI jobs; tracking, registry and artifacts do without (measured, 3.17.2).
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Empty: no list of models from the internet.
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def variables(context: Context) -> dict[str, str | Secret]:
+    """Name -> value, sorted. `mlflow.env` adds to them and may change what only tunes."""
+    settings = context.settings
+    ours: dict[str, str | Secret] = {
+        "HOME": HOME,
+        "TMPDIR": TEMPORARY,
+        "MLFLOW_HOST": HOST,
+        "MLFLOW_PORT": str(PORT),
+        "MLFLOW_WORKERS": str(settings.mlflow.workers),
+        "MLFLOW_BACKEND_STORE_URI": database_uri(context),
+        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{settings.store.bucket}",
+        "MLFLOW_SERVE_ARTIFACTS": "true",
+        # Clients fetch artifacts by addresses that this server signs: they must be the clients' own.
+        "MLFLOW_S3_ENDPOINT_URL": context.door.url,
+        "AWS_ACCESS_KEY_ID": _secret(context, "store.user.key"),
+        "AWS_SECRET_ACCESS_KEY": _secret(context, "store.user.secret"),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(context.door)),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(context.door.origins),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": _secret(context, "mlflow.flask-key"),
+        "MLFLOW_CRYPTO_KEK_PASSPHRASE": _secret(context, "mlflow.kek"),
+    }
+    return dict(sorted({**_TUNABLE, **settings.mlflow.env, **ours}.items()))
+
+
+def text(context: Context) -> str:
+    """/etc/mlflow/mlflow.env."""
+    return render("mlflow.env.j2", variables=variables(context))
+
+
+def database_uri(context: Context) -> Secret:
+    """The database, its driver named: without it SQLAlchemy 2.1 takes another than 2.0."""
+    database = context.settings.database
+    user = urllib.parse.quote(database.user, safe="")
+    password = urllib.parse.quote(_secret(context, "database.password").reveal(), safe="")
+    name = urllib.parse.quote(database.name, safe="")
+    return Secret(f"postgresql+psycopg2://{user}:{password}@127.0.0.1:5432/{name}")
+
+
+def allowed_hosts(door: Door) -> tuple[str, ...]:
+    """What MLflow lets stand in the Host header, as fnmatch patterns; it compares case and port."""
+    hosts: list[str] = []
+    for name in (*door.names, "localhost", HOST):
+        if _is_ipv6(name):
+            hosts += [f"[{name}]", f"[[]{name}]:*"]
+        else:
+            hosts += [name, f"{name}:*"]
+    return tuple(dict.fromkeys(hosts))
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).version == 6
+    except ValueError:
+        return False
+
+
+def _secret(context: Context, name: str) -> Secret:
+    return context.secrets.get(name) or Secret("")
