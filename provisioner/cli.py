@@ -92,7 +92,7 @@ def _common() -> list[inspect.Parameter]:
 def _merged(ctx: typer.Context, common: dict[str, Any]) -> dict[str, Any]:
     """Options given before the command and after it; lists add up, the later one wins."""
     before: dict[str, Any] = ctx.obj or {}
-    merged = {}
+    merged: dict[str, Any] = {}
     for name, value in common.items():
         earlier = before.get(name)
         if isinstance(value, list) or isinstance(earlier, list):
