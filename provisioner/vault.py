@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,6 +89,24 @@ class Decision:
     to_controller: tuple[str, ...]
     generated: tuple[str, ...]
     rebuilt: bool = False
+
+
+class Conflict(Refused):
+    """Host and operator's machine have different values of one generation; both documents are here for
+    `secrets import`, which decides."""
+
+    def __init__(self, names: list[str], host: Vault, controller: Vault, stack: str, hostname: str):
+        path = shlex.quote(str(controller_file(stack)))
+        super().__init__(
+            f"{hostname} and this machine disagree about {len(names)} secret{'s' if len(names) > 1 else ''}: "
+            + ", ".join(names),
+            why="both were made independently and only you know which ones clients use; nothing was changed",
+            next=f"keep the host's:       mv {path} {path}.other\n"
+            f"keep this machine's:   provision secrets import --host {hostname} {path}\n"
+            f"then again:            provision --host {hostname}",
+        )
+        self.host = host
+        self.controller = controller
 
 
 def check(name: str, value: str) -> Secret:
@@ -173,8 +192,8 @@ def reconcile(
         if here and there and here.generation == there.generation and here.value != there.value:
             conflicts.append(name)
         decided[name] = max((e for e in (here, there) if e), key=lambda entry: entry.generation)
-    if conflicts:
-        raise _conflict(conflicts, stack, hostname or stack)
+    if conflicts and host and controller:
+        raise Conflict(conflicts, host, replace(controller, home=stack), stack, hostname or stack)
     generated = tuple(name for name in sorted(names) if name not in decided)
     for name in generated:
         decided[name] = Entry(NAMES[name].make(), 1)
@@ -195,16 +214,19 @@ def changed(vault: Vault, name: str, value: Secret) -> Vault:
     return replace(vault, entries=dict(sorted({**vault.entries, name: entry}.items())))
 
 
-def imported(current: Vault, document: Vault) -> Vault:
-    """`current` with the values of an exported document; those that differ become newer than both."""
+def imported(current: Vault, document: Vault, *others: Vault) -> Vault:
+    """`current` with the values of an exported document. What differs from `current` or from one of
+    `others` (the host's document, after a Conflict) becomes newer than all, so that it wins everywhere.
+    """
+    entries = dict(current.entries)
     for name, entry in document.entries.items():
-        before = current.entries.get(name)
-        if before is None:
-            current = replace(current, entries={**current.entries, name: entry})
-        elif before.value != entry.value:
-            generation = max(before.generation, entry.generation) + 1
-            current = replace(current, entries={**current.entries, name: Entry(entry.value, generation)})
-    return replace(current, entries=dict(sorted(current.entries.items())))
+        seen = [side.entries[name] for side in (current, *others) if name in side.entries]
+        if any(each.value != entry.value for each in seen):
+            newest = max(each.generation for each in (entry, *seen))
+            entries[name] = Entry(entry.value, newest + 1)
+        elif not seen:
+            entries[name] = entry
+    return replace(current, entries=dict(sorted(entries.items())))
 
 
 def controller_file(stack: str) -> Path:
@@ -215,7 +237,7 @@ def read_controller(stack: str) -> tuple[Vault | None, str | None]:
     """This machine's copy (None when there is none) and a warning when its mode had to be repaired."""
     path = controller_file(stack)
     raw, warning = state.read_private(path, LIMIT)
-    return (None if raw is None else parse(raw, str(path))), warning
+    return (None if raw is None else replace(parse(raw, str(path)), home=stack)), warning
 
 
 def write_controller(vault: Vault) -> Path:
@@ -254,18 +276,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> None:
     raise ValueError("not a JSON number")
-
-
-def _conflict(names: list[str], stack: str, host: str) -> Refused:
-    path = controller_file(stack)
-    listed = ", ".join(names)
-    return Refused(
-        f"{host} and this machine disagree about {len(names)} secret{'s' if len(names) > 1 else ''}: {listed}",
-        why="both were made independently and only you know which ones clients use; nothing was changed",
-        next=f"keep the host's:       mv {path} {path}.other\n"
-        f"keep this machine's:   provision secrets import --host {host} {path}\n"
-        f"then again:            provision --host {host}",
-    )
 
 
 def _unusable(where: str, why: str) -> Refused:

@@ -46,8 +46,13 @@ def import_secrets(options: Options, file: str) -> Exit:
     request = one_stack(options)
     text = _read(file)
     document = vault.parse(text, "the given document" if file == "-" else file)
-    current = _document(request, options, empty=True)
-    merged = vault.imported(current, document)
+    others: tuple[vault.Vault, ...] = ()
+    try:
+        current = _document(request, options, empty=True)
+    except vault.Conflict as conflict:
+        # This import is what decides it: newer than both sides where they differ from it.
+        current, others = conflict.controller, (conflict.host,)
+    merged = vault.imported(current, document, *others)
     changed = [name for name in merged.entries if merged.entries.get(name) != current.entries.get(name)]
     path = vault.write_controller(merged)
     if not changed:

@@ -103,6 +103,9 @@ def test_another_way_to_call_the_host_changes_no_document() -> None:
     decision = vault.reconcile(host, None, "web")
     assert vault.serialise(decision.vault) == vault.serialise(host)
     assert vault.write_controller(decision.vault) == vault.controller_file("web")
+    copy, _ = vault.read_controller("web")
+    assert copy is not None
+    assert vault.write_controller(copy) == vault.controller_file("web")
 
 
 def test_two_different_values_of_one_generation_stop_the_run_with_both_choices() -> None:
@@ -114,6 +117,22 @@ def test_two_different_values_of_one_generation_stop_the_run_with_both_choices()
     assert "secrets import --host h" in error.next
     assert "mv " in error.next
     assert "aaaaaaaa" not in f"{error.what}{error.why}{error.next}"
+
+
+def test_importing_this_machines_copy_decides_a_conflict() -> None:
+    host, mine = _vault({"login": ("aaaaaaaa", 1)}), _vault({"login": ("bbbbbbbb", 1), "mlflow.kek": ("k" * 20, 2)})
+    with pytest.raises(vault.Conflict) as caught:
+        vault.reconcile(host, mine, "h")
+    merged = vault.imported(caught.value.controller, mine, caught.value.host)
+    decision = vault.reconcile(host, merged, "h", names=())
+    assert decision.vault["login"] == Secret("bbbbbbbb")
+    assert decision.to_host == ("login", "mlflow.kek")
+
+
+def test_importing_the_hosts_export_decides_it_the_other_way() -> None:
+    host, mine = _vault({"login": ("aaaaaaaa", 1)}), _vault({"login": ("bbbbbbbb", 1)})
+    merged = vault.imported(mine, host, host)
+    assert vault.reconcile(host, merged, "h", names=()).vault["login"] == Secret("aaaaaaaa")
 
 
 def test_an_imported_document_wins_over_both_sides() -> None:
