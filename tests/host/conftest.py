@@ -1,0 +1,216 @@
+"""Real systemd hosts for the tests: made once, provisioned once, put back between tests.
+
+A module that wants a stack asks for `stack` (both engines) or `seaweed`; it gets a host that was
+provisioned by the command line over SSH and then frozen. `stack.rewind()` puts host and operator's
+state back to that moment within a few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.lab import hosts
+from provisioner.lab.host import LabHost
+from provisioner.lab.identity import PRIVATE_KEY
+
+MINIO = os.environ.get("PROVISION_TEST_MINIO", "")
+ENGINES = ("seaweedfs", "minio")
+ADDRESSES = {"seaweedfs": "10.151.0.70", "minio": "10.151.0.71"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs root on Linux; elsewhere it says so instead of failing."""
+    here = Path(__file__).parent
+    lacking = os.geteuid() != 0 or not sys.platform.startswith("linux")
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.host)
+            if lacking:
+                item.add_marker(pytest.mark.skip(reason="disposable hosts need root on Linux"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One call of the command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """The only host of the JSON document."""
+        (host,) = self.json["hosts"]
+        return dict(host)
+
+    def changed(self) -> list[str]:
+        return [change["resource"] for change in self.host["changes"]]
+
+
+@dataclass
+class Operator:
+    """Somebody's machine: a state directory of its own, and the command."""
+
+    state: Path
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        home = self.state.parent / (self.state.name + ".home")
+        home.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", "provisioner", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.cwd or home,
+            env={**os.environ, "XDG_STATE_HOME": str(self.state), "HOME": str(home), **self.env, **env},
+        )
+
+    def run(self, *arguments: str, timeout: float = 300, **env: str) -> Ran:
+        """`provision ARGUMENTS`, as a process of its own, without a terminal."""
+        process = self.start(*arguments, **env)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"provision {' '.join(arguments)} took over {timeout} s\n{out}\n{err}") from None
+        assert "Traceback" not in err, err
+        return Ran(process.returncode, out, err)
+
+
+@dataclass
+class Stack:
+    """A provisioned host and the operator who made it."""
+
+    host: LabHost
+    engine: str
+    operator: Operator
+    settings: tuple[str, ...]
+    first: Ran
+    """The run that made it."""
+    _saved: Path | None = None
+
+    @property
+    def address(self) -> str:
+        return self.host.address
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}:5000"
+
+    def reach(self) -> tuple[str, ...]:
+        return ("--host", f"root@{self.address}", "-i", str(PRIVATE_KEY))
+
+    def run(self, *arguments: str, **options: Any) -> Ran:
+        """`provision ARGUMENTS --host …` with this operator's state."""
+        return self.operator.run(*arguments, *self.reach(), **options)
+
+    def on(self, command: str) -> str:
+        """A command on the host, by hand, as root; its output."""
+        return self.host.check(command).stdout
+
+    def secret(self, name: str) -> str:
+        document = json.loads((self.operator.state / "provision" / self.address / "secrets.json").read_text())
+        return str(document["secrets"][name]["value"])
+
+    def freeze(self) -> None:
+        hosts.snapshot(self.host.name)
+        self.host = hosts.get(self.host.name)
+        self._saved = self.operator.state.with_name(self.operator.state.name + ".saved")
+        shutil.copytree(self.operator.state, self._saved, dirs_exist_ok=True)
+        self.wait()
+
+    def rewind(self) -> None:
+        """Host and operator's state as they were when the stack was made."""
+        assert self._saved is not None
+        hosts.rewind(self.host.name)
+        self.host = hosts.get(self.host.name)
+        shutil.rmtree(self.operator.state)
+        shutil.copytree(self._saved, self.operator.state)
+        self.wait()
+
+    def wait(self, seconds: float = 90) -> None:
+        """Until MLflow answers: a boot starts everything without the tool."""
+        end = time.monotonic() + seconds
+        probe = (
+            "curl -fsS -m 5 -o /dev/null -X POST -H 'Content-Type: application/json' -d '{\"max_results\":1}' "
+            "http://127.0.0.1:5500/api/2.0/mlflow/experiments/search"
+        )
+        while self.host.exec(probe).rc != 0:
+            assert time.monotonic() < end, "MLflow did not come up after a boot"
+            time.sleep(0.3)
+
+
+def store_settings(engine: str) -> tuple[str, ...]:
+    if engine == "minio":
+        return ("--set", f"store.binary={MINIO}")
+    return ("--set", f"store.engine={engine}")
+
+
+def make_stack(engine: str, name: str, address: str, folder: Path, *more: str, **host: Any) -> Iterator[Stack]:
+    """A fresh host, provisioned by the command line."""
+    operator = Operator(folder / f"state-{name}")
+    with hosts.running(name, address, cache=True, **host) as lab:
+        settings = store_settings(engine)
+        reach = ("--host", f"root@{address}", "-i", str(PRIVATE_KEY))
+        first = operator.run(*settings, *more, *reach, "--json", timeout=400)
+        assert first.code == 0, first.out + first.err
+        stack = Stack(lab, engine, operator, settings, first)
+        yield stack
+
+
+def _engine(engine: str) -> str:
+    if engine == "minio" and not MINIO:
+        pytest.skip("PROVISION_TEST_MINIO names no MinIO binary")
+    return engine
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One provisioned and frozen stack for each engine; use `stack` instead."""
+    engine = _engine(request.param)
+    maker = make_stack(engine, f"t-{engine}", ADDRESSES[engine], tmp_path_factory.mktemp(engine))
+    for stack in maker:
+        stack.freeze()
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def stack(made: Stack) -> Stack:
+    """A provisioned stack, as new at the start of a module."""
+    made.rewind()
+    return made
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """An operator who has never met any host."""
+    return Operator(tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def key() -> Path:
+    """The private key that opens every disposable host."""
+    return PRIVATE_KEY
+
+
+Maker = Callable[..., LabHost]
