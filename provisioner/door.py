@@ -48,7 +48,8 @@ def decide(
         return Door(scheme, names[0], port, tuple(dict.fromkeys((*names, address) if address else names)))
     loopback = _loopback(address)
     if address and not loopback and (not addresses or address in addresses):
-        return Door(scheme, address, port, tuple(dict.fromkeys((address, target))))
+        # Not `target`: it may be an ssh alias, and two operators' aliases would restart MLflow in turn.
+        return Door(scheme, address, port, (address,))
     why = (
         f"{target} is reached at {address}, a loopback address: other machines cannot use it"
         if loopback
