@@ -30,7 +30,7 @@ def upload(context: Context) -> Finding:
             scheme = faults.clean(context.artifact_uri.partition(":")[0], 20)
             return Finding(f"clients write to {scheme}:// with keys of their own; not tried", "skip")
         headers = {"Content-Type": "application/octet-stream"}
-        doing = f"upload of {_size(body)}"
+        doing = f"upload of {_sized(len(body))}"
         try:
             timeout = 25 if name == LARGE else 12
             response = context.api.raw("PUT", ARTIFACTS + path, body=body, headers=headers, timeout=timeout)
@@ -51,7 +51,7 @@ def upload(context: Context) -> Finding:
             raise blamed(context, f"HTTP {response.status}", doing)
         if response.status != 200:
             raise faults.refused(context.target, response, doing)
-    return Finding(f"{_size(context.payload)} through MLflow")
+    return Finding(f"{_sized(len(context.payload))} through MLflow")
 
 
 def listing(context: Context) -> str:
@@ -92,12 +92,12 @@ def download(context: Context) -> str:
             why="The store or a proxy changes what passes.",
             step="bucket",
         )
-    return f"{_size(body)} {road}"
+    return f"{_sized(len(body))} {road}"
 
 
 def through_mlflow(context: Context, path: str, size: int) -> bytes:
     """GET through MLflow: older servers, and stores that hand out no addresses."""
-    doing = f"download of {size / 1e6:.1f} MB"
+    doing = f"download of {_sized(size)}"
     try:
         response = context.api.raw("GET", ARTIFACTS + path, timeout=25, limit=size + 65536)
     except HttpError as error:
@@ -128,7 +128,7 @@ def by_presigned_url(context: Context, path: str, size: int) -> tuple[bytes, str
     except ValueError:
         raise faults.not_mlflow(context.target, "download address", b"") from None
     parts = urlsplit(url)
-    where = f"{size / 1e6:.1f} MB by the URL that MLflow hands out\n{shown(origin, parts.path)}"
+    where = f"{_sized(size)} by the URL that MLflow hands out\n{shown(origin, parts.path)}"
     headers = {"Range": f"bytes=0-{size - 1}"}
     given = at(answer.data, "headers")
     if isinstance(given, Mapping):
@@ -230,8 +230,8 @@ def _denied(context: Context, origin: Origin, where: str, response: Response) ->
     return blamed(context, detail, "download")
 
 
-def _size(body: bytes) -> str:
-    return f"{len(body) / 1e6:.1f} MB" if len(body) >= 100_000 else f"{len(body)} bytes"
+def _sized(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
 
 
 STEPS = (

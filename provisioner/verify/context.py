@@ -77,6 +77,8 @@ def perform(step: Step, context: Context) -> Check:
     missing = [need for need in step.needs if not _passed(context, need)]
     if missing:
         return Check(step.id, step.title, "skip", 0.0, f"needs {missing[0]}", None, step.group)
+    if context.fault is not None and context.deadline.over:
+        return Check(step.id, step.title, "skip", 0.0, "no time left", None, step.group)
     begun = time.monotonic()
     fix: str | None = None
     status: Status = "ok"

@@ -24,6 +24,10 @@ class Deadline:
             raise TimeoutError("no time left")
         return left
 
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.end
+
     def within(self, seconds: float) -> Deadline:
         """The earlier of this deadline and `seconds` from now."""
         return Deadline(max(0.0, min(seconds, self.end - time.monotonic())))

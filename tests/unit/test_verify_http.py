@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fake_mlflow import FakeMlflow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +174,16 @@ def test_a_verification_of_a_hanging_server_ends_within_its_budget(serve: Serve)
     assert time.monotonic() - begun < 8
     assert outcome.fault == "hangs"
     assert {check.status for check in outcome.checks[1:]} == {"skip"}
+
+
+def test_a_server_that_answers_every_request_slowly_ends_within_the_budget() -> None:
+    server = FakeMlflow(lambda *_: time.sleep(0.4))
+    begun = time.monotonic()
+    outcome = verify(Target(server.url), budget_seconds=8)
+    server.close()
+    assert time.monotonic() - begun < 8
+    assert [check.status for check in outcome.checks].count("fail") == 1
+    assert outcome.checks[-1].detail in ("no time left", "needs run", "needs artifact-download", "needs registry")
 
 
 def test_the_short_check_of_a_hanging_server_ends_within_its_budget(serve: Serve) -> None:
