@@ -223,7 +223,9 @@ class Link(HostResource):
         )
 
     def after(self, seen: Seen) -> Seen:
-        return seen.put(self.probe, PathState("link", 0o777, "root", "root", target=self.target))
+        after = PathState("link", 0o777, "root", "root", target=self.target)
+        # Whoever runs what it leads to looks at it without reading.
+        return seen.put(self.probe, after).put(PathProbe(self.path, read=False), after)
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:

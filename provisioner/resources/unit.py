@@ -183,8 +183,9 @@ class Service(HostResource):
             today = _today(seen[probe], path in self.links)
             recorded = state.record.get(path)
             if (
-                today is UNKNOWN
-                or recorded is None
+                not state.record
+                or today is UNKNOWN
+                # A file that was not there at the start and is not there now stands in no record.
                 or (today is not None and recorded != today)
                 or (today is None and recorded)
             ):
@@ -244,8 +245,12 @@ class Service(HostResource):
     def _fragment(self, change: Change) -> str:
         unit = word(self.unit)
         lines = []
-        if change.reason.startswith("masked"):
-            lines.append(f"systemctl unmask {unit}; systemctl unmask --runtime {unit}; systemctl daemon-reload")
+        if change.action == "start":
+            # Also where the plan saw no mask: a package is kept from starting by one until its turn comes.
+            lines.append(
+                f'if [ "$(systemctl show -p LoadState --value {unit})" = masked ]; then\n'
+                f"  systemctl unmask -q {unit}; systemctl unmask -q --runtime {unit}; systemctl daemon-reload\nfi"
+            )
         if self.enabled:
             lines.append(f'systemctl enable -q {unit} || [ "$(systemctl is-enabled {unit})" = static ]')
         tail = f"{{ systemctl --no-pager -q is-active {unit} || :; journalctl -u {unit} -n 20 --no-pager -o cat; exit 1; }}"
@@ -266,6 +271,9 @@ class Service(HostResource):
         return (
             f"t=$(($(date +%s) + {self.health_seconds}))\n"
             f"until ( {self.health}\n) >/dev/null 2>&1; do\n"
+            # A unit with Restart=always is never failed: it has ended more than twice instead.
+            f'  n=$(systemctl show -p NRestarts --value {unit}); [ "${{n:-0}}" -lt 3 ] || '
+            f"{{ echo 'it ends again and again while starting' >&2; {tail}; }}\n"
             f"  if systemctl -q is-failed {unit}; then echo 'it ended while starting' >&2; {tail}; fi\n"
             f'  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within {self.health_seconds} s" >&2; {tail}; fi\n'
             "  sleep 0.1\ndone"

@@ -1,0 +1,230 @@
+"""nginx in front of MLflow and the bucket: one address, one open port, one login."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.assets import render
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Probe
+from provisioner.engine.resource import Resource
+from provisioner.resources.answers import Ask, answers
+from provisioner.resources.conffile import ExampleOff
+from provisioner.resources.file import File
+from provisioner.resources.package import Package, PackageProbe
+from provisioner.resources.paths import PathProbe
+from provisioner.resources.unit import Service, UnitProbe, record_line
+from provisioner.settings import Settings
+from provisioner.steps import Context, mlflow_environment
+from provisioner.steps.proxy_login import accounts
+
+UNIT = "nginx.service"
+SITE = "/etc/nginx/conf.d/provision-mlflow.conf"
+ACCOUNTS = "/etc/nginx/provision-mlflow.htpasswd"
+DROP_IN = "/etc/systemd/system/nginx.service.d/50-provision.conf"
+EXAMPLE = "/etc/nginx/sites-enabled/default"
+STORE_PORT = 9000
+_MAIN = PathProbe("/etc/nginx/nginx.conf")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    name: str = "proxy"
+    summary: str = "nginx: one address for MLflow and its artifacts"
+    needs: tuple[str, ...] = ("bucket", "mlflow")
+    provides: str = "proxy"
+
+    def applies(self, settings: Settings) -> bool:
+        return True
+
+    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+        return PackageProbe("nginx"), UnitProbe(UNIT), PathProbe(SITE), _MAIN
+
+    def resources(self, context: Context) -> Sequence[Resource]:
+        owned = not guest(context)
+        examples = (EXAMPLE,) if owned else ()
+        inputs = (SITE, DROP_IN, *examples)
+        drop_in = render(
+            "nginx-drop-in.conf.j2",
+            owned=owned,
+            record_start=record_line(inputs),
+            record_reload=record_line(inputs, directive="ExecReload"),
+        )
+        package = Package(
+            id="package:nginx",
+            name="nginx",
+            lane="apt",
+            # It would start with a site of its own on port 80 before ours is there.
+            before="systemctl mask --runtime -q nginx.service",
+            size=1_500_000,
+        )
+        needs = (package.id,)
+        resources: list[Resource] = [package]
+        if owned:
+            resources.append(
+                ExampleOff(
+                    id="example:nginx",
+                    link=EXAMPLE,
+                    example="/etc/nginx/sites-available/default",
+                    package="nginx-common",
+                    brought_by="nginx",
+                    needs=needs,
+                )
+            )
+        if context.settings.access.auth == "password":
+            resources.append(
+                File(
+                    id="file:nginx-accounts",
+                    path=ACCOUNTS,
+                    content=accounts(context.secrets).encode(),
+                    group=worker_group(context),
+                    mode=0o640,
+                    hide=("*",),
+                    needs=needs,
+                )
+            )
+        resources += [
+            File(id="file:nginx-drop-in", path=DROP_IN, content=drop_in.encode(), needs=needs),
+            File(
+                id="file:nginx-site",
+                path=SITE,
+                content=site(context).encode(),
+                check_in_place="nginx -t -q",
+                needs=needs,
+            ),
+            Service(
+                id=f"unit:{UNIT}",
+                unit=UNIT,
+                inputs=inputs,
+                reloads=(SITE, *examples) if owned else inputs,
+                health=answers(*_health(context)),
+                cost="requests in flight are cut off",
+                needs=needs,
+            ),
+        ]
+        return [resource.of(self.name) for resource in resources]
+
+    def preflight(self, context: Context) -> Iterable[Check]:
+        yield _port(context)
+        yield from _guest(context)
+
+    def headline(self, context: Context) -> str:
+        login = "" if context.settings.access.auth == "password" else ", no login"
+        return f"nginx on port {context.door.port}{login}"
+
+
+def guest(context: Context) -> bool:
+    """nginx was here before this tool: all of it stays as it is, one site is added."""
+    state = context.seen.get(PackageProbe("nginx"))
+    return state is not None and state.installed and not state.ours
+
+
+def worker_group(context: Context) -> str:
+    """The group of nginx's workers: nginx.org's packages have another user than the distribution's."""
+    state = context.seen.get(_MAIN)
+    content = state.content if state is not None and isinstance(state.content, bytes) else b""
+    match = re.search(rb"^\s*user\s+([a-z_][\w-]{0,31})(?:\s+([a-z_][\w-]{0,31}))?\s*;", content, re.MULTILINE)
+    return (match[2] or match[1]).decode() if match else "www-data"
+
+
+def site(context: Context) -> str:
+    """/etc/nginx/conf.d/provision-mlflow.conf."""
+    return render(
+        "nginx-site.conf.j2",
+        listen=listen(context),
+        names=[_bracketed(name) for name in context.door.names if len(name) <= _HASHED] or ["_"],
+        bucket=re.escape(context.settings.store.bucket),
+        accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
+        mlflow_port=mlflow_environment.PORT,
+        store_port=STORE_PORT,
+    )
+
+
+_HASHED = 40
+"""Longer names do not fit nginx's table of names by default; the one site of a port needs none."""
+
+
+def listen(context: Context) -> tuple[str, ...]:
+    """What nginx listens on: every address, unless the host has a public one and clients use only
+    private addresses of it; IPv6 where clients could use it."""
+    port, names = context.door.port, context.door.names
+    literals = [address for name in names if (address := _address(name)) is not None]
+    carried = [address for text in context.facts.addresses if (address := _address(text)) is not None]
+    if (
+        len(literals) == len(names)
+        and not any(address.is_global for address in literals)
+        and any(address.is_global for address in carried)
+        and all(address in carried for address in literals)
+    ):
+        local = ipaddress.ip_address(mlflow_environment.HOST)
+        return tuple(f"{_bracketed(str(address))}:{port}" for address in dict.fromkeys((*literals, local)))
+    wants_ipv6 = len(literals) < len(names) or any(address.version == 6 for address in literals)
+    has_ipv6 = any(address.version == 6 for address in carried)
+    return (str(port), f"[::]:{port}") if wants_ipv6 and has_ipv6 else (str(port),)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _health(context: Context) -> list[Ask]:
+    """Our site answers, and keeps out who has no login. MLflow behind it may still be starting."""
+    port, host = context.door.port, context.door.authority
+    asks = [Ask(port, "/ajax-api/3.0/mlflow/assistant/", host, accepted=(403,))]
+    if context.settings.access.auth == "password":
+        asks.append(Ask(port, "/", host, accepted=(401,)))
+    return asks
+
+
+def _port(context: Context) -> Check:
+    port = context.door.port
+    taken = [one for one in context.facts.listeners if one.port == port]
+    state = context.seen.get(PathProbe(SITE))
+    ours = state is not None and state.kind == "file"
+    foreign = next((one for one in taken if not (ours and one.process.startswith("nginx,"))), None)
+    if foreign is None:
+        return Check("port", f"port {port}", "ok")
+    used = {one.port for one in context.facts.listeners}
+    free = next(n for n in range(port + 1, port + 200) if n not in used)
+    return Check(
+        "port",
+        f"port {port}",
+        "fail",
+        detail=f"in use by {foreign.process or 'a process the kernel does not name'}",
+        fix=f"stop it, or add: --set access.port={free}",
+    )
+
+
+def _guest(context: Context) -> Iterable[Check]:
+    if not guest(context):
+        return
+    state = context.seen.get(_MAIN)
+    content = state.content if state is not None and isinstance(state.content, bytes) else b""
+    if not re.search(rb"^\s*include\s+[^;#]*conf\.d/\*(\.conf)?\s*;", content, re.MULTILINE):
+        yield Check(
+            "nginx-guest",
+            "nginx",
+            "fail",
+            detail="the nginx that is here does not include /etc/nginx/conf.d/*.conf",
+            fix="add to the http block of /etc/nginx/nginx.conf:  include /etc/nginx/conf.d/*.conf;",
+        )
+        return
+    unit = context.seen.get(UnitProbe(UNIT))
+    if unit is not None and unit.active not in {"active", "reloading", "activating"}:
+        yield Check("nginx-guest", "nginx", "warn", detail="was here before and does not run: it will be started")
+    else:
+        yield Check("nginx-guest", "nginx", "ok", detail="was here before: keeps all of its own, one site is added")
+
+
+STEP = Proxy()
