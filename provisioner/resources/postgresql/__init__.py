@@ -1,0 +1,1 @@
+"""Kinds of resources that know PostgreSQL as Debian and Ubuntu package it."""

@@ -1,0 +1,78 @@
+"""Settings that override those of our own file: by ALTER SYSTEM, or by a line that is read later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from provisioner import assets
+from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.quoting import printable, word
+from provisioner.engine.resource import Change, HostResource
+from provisioner.resources.postgresql import psql
+from provisioner.resources.postgresql.clusters import Cluster
+from provisioner.resources.postgresql.server import FileSetting, ServerProbe, ServerState
+
+AUTO = "postgresql.auto.conf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides(HostResource):
+    """No file overrides ours, in a cluster of this tool's own. Only the settings that ours names are
+    looked at; the file that had the line is kept."""
+
+    cluster: Cluster
+    wanted: Mapping[str, str] = field(hash=False)
+    server: ServerProbe
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.server,)
+
+    def found(self, state: ServerState) -> tuple[FileSetting, ...]:
+        # Ours not among the files (it is written by this plan): all that names our settings and is
+        # read after conf.d counts, which is what ALTER SYSTEM wrote.
+        if not any(line.path == self.cluster.conf for line in state.files):
+            return tuple(line for line in state.files if line.path.endswith(f"/{AUTO}") and line.name in self.wanted)
+        return state.shadows(self.wanted, self.cluster.conf)
+
+    def diff(self, seen: Seen) -> Change | None:
+        found = [line for line in self.found(seen[self.server]) if self._ours_to_mend(line)]
+        if not found:
+            return None
+        reasons = []
+        for line in found:
+            text = printable(line.value)[:60]
+            where = "ALTER SYSTEM" if line.path.endswith(f"/{AUTO}") else f"{line.path}:{line.line}"
+            reasons.append(f"{line.name} = {text or chr(39) * 2} by {where}, wanted {self.wanted[line.name][:60]}")
+        return Change("change", "; ".join(reasons), title="settings that override ours", payload=tuple(found))
+
+    def _ours_to_mend(self, line: FileSetting) -> bool:
+        return line.path.endswith(f"/{AUTO}") or line.path.startswith(f"{self.cluster.directory}/")
+
+    def after(self, seen: Seen) -> Seen:
+        state = seen[self.server]
+        gone = {line for line in self.found(state) if self._ours_to_mend(line)}
+        return seen.put(self.server, replace(state, files=tuple(line for line in state.files if line not in gone)))
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        parts = []
+        for overrides, change in items:
+            version = overrides.cluster.version
+            parts += [psql.functions(version), psql.find_port(version)]
+            for line in change.payload:
+                path = word(line.path)
+                parts.append(f"keep {path}")
+                if line.path.endswith(f"/{AUTO}"):
+                    statement = assets.sql("postgresql/reset_setting.sql")
+                    parts.append(f"{psql.feed(statement, {'name': line.name})} | administer postgres")
+                else:
+                    # Renamed into place with owner and mode; the line numbers of the others stay.
+                    parts += [
+                        f"cp -p -- {path} {path}.provision-new",
+                        f"sed '{int(line.line)}s/^/# see conf.d (provision): /' {path} >{path}.provision-new",
+                        f"mv -f -T -- {path}.provision-new {path}",
+                    ]
+            parts.append(psql.reload(overrides.cluster.unit))
+        return "\n".join(parts)

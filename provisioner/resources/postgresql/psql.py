@@ -1,0 +1,95 @@
+"""psql as the administrator of a cluster, inside a shell fragment.
+
+SQL travels on stdin, its values as psql variables on top of it, so that nothing of it stands in
+an argv or an environment. The programs of the cluster's own version are called directly: the
+wrappers in /usr/bin are Perl and cost 40 ms each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from provisioner import assets
+from provisioner.engine.quoting import emit, word
+
+SOCKETS = "/var/run/postgresql"
+
+# search_path: nobody's objects in `public` may shadow what a superuser calls. Errors of statements
+# that carry a verifier must not be logged with it.
+_OPTIONS = (
+    "-c search_path=pg_catalog -c jit=off -c statement_timeout=120s -c log_statement=none "
+    "-c log_min_duration_statement=-1 -c log_min_error_statement=panic"
+)
+_READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=10s"
+
+
+def functions(version: str) -> str:
+    """Shell functions: `administer DATABASE` reads SQL from stdin, `as_postgres COMMAND…` runs one
+    as that user. `$port` must be set."""
+    return _FUNCTIONS.replace("@VERSION@", version)
+
+
+_FUNCTIONS = rf"""
+bin=/usr/lib/postgresql/@VERSION@/bin
+as_postgres() {{
+  ( cd / && exec setpriv --reuid=postgres --regid=postgres --init-groups env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
+    PGCLIENTENCODING=UTF8 PGCONNECT_TIMEOUT=10 PGAPPNAME=provision "PGOPTIONS=${{options:-{_OPTIONS}}}" "$@" )
+}}
+administer() {{
+  as_postgres "$bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h {SOCKETS} -p "$port" -U postgres -d "$1"
+}}
+"""
+
+READ_ONLY = f"options={word(_OPTIONS + ' ' + _READ_ONLY)}\n"
+
+
+def find_port(version: str, cluster: str = "main") -> str:
+    """Sets `$port` of a running cluster: its pid file has the port on line 4. Empty when it does not run."""
+    return (
+        f"port=; pidfile=/var/run/postgresql/{version}-{cluster}.pid\n"
+        'if [ -s "$pidfile" ] && pid=$(head -n 1 "$pidfile") && [ -d "/proc/${pid:-x}" ]; then\n'
+        f"  for s in {SOCKETS}/.s.PGSQL.*.lock; do\n"
+        '    [ -f "$s" ] && [ "$(head -n 1 "$s")" = "$pid" ] || continue\n'
+        "    port=${s##*.PGSQL.}; port=${port%.lock}\n"
+        "  done\nfi"
+    )
+
+
+def quoted(value: str) -> str:
+    """`value` in single quotes for psql's \\set."""
+    if any(c in value for c in "\0\n\r"):
+        raise ValueError("a psql variable cannot hold a line break")
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def feed(statements: str, variables: Mapping[str, str] | None = None) -> str:
+    """A command that writes `statements` with `variables` set to stdout, for `| administer DATABASE`."""
+    head = "".join(f"\\set {name} {quoted(value)}\n" for name, value in (variables or {}).items())
+    return emit((head + statements).encode())
+
+
+def reload(unit: str) -> str:
+    """Reload a cluster through systemd (which records it) and wait until the server has read its
+    files; nothing when it does not run. Needs `functions` and `find_port`."""
+    return _RELOAD.replace("@UNIT@", word(unit)).replace("@LOADED@", feed(assets.sql("postgresql/loaded.sql")))
+
+
+# The signal is asynchronous; a new backend inherits the postmaster's pg_conf_load_time.
+_RELOAD = r"""
+if [ -n "$port" ]; then
+  loaded() { @LOADED@ | administer postgres; }
+  before=$(loaded)
+  systemctl daemon-reload
+  systemctl reload @UNIT@
+  n=0
+  while [ "$(loaded)" = "$before" ]; do
+    n=$((n + 1))
+    if [ $n -ge 50 ]; then
+      echo 'the server did not take its new settings:' >&2
+      journalctl -u @UNIT@ -n 10 --no-pager -o cat >&2 || :
+      exit 1
+    fi
+    sleep 0.1
+  done
+fi
+"""

@@ -1,0 +1,225 @@
+"""PostgreSQL of the distribution: its cluster `main`, our file in conf.d and our block in pg_hba.conf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.assets import render, sql
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Probe
+from provisioner.engine.resource import Resource
+from provisioner.resources.file import File
+from provisioner.resources.package import Package, PackageProbe
+from provisioner.resources.paths import PathProbe
+from provisioner.resources.postgresql import clusters, conf, psql
+from provisioner.resources.postgresql.access import HostAccess
+from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
+from provisioner.resources.postgresql.hba import Access
+from provisioner.resources.postgresql.overrides import Overrides
+from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerState
+from provisioner.resources.postgresql.service import COST, BootService, ClusterService, Includes, MainCluster
+from provisioner.resources.unit import UnitProbe, record_line
+from provisioner.settings import Settings
+from provisioner.steps import Context
+from provisioner.steps.postgres_checks import checks
+
+PORT = 5432
+_LOOPBACK = ("127.0.0.1/32", "::1/128")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    name: str = "postgres"
+    summary: str = "the PostgreSQL server of the distribution"
+    needs: tuple[str, ...] = ()
+    provides: str = "dbms"
+
+    def applies(self, settings: Settings) -> bool:
+        return settings.database.engine == "postgresql"
+
+    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+        """Of every version that a supported release has: which one it is need not be known before,
+        and a run with nothing to change sees all with one exec."""
+        found: list[Probe[Any]] = [ClustersProbe(), PackageProbe("postgresql"), UnitProbe("postgresql.service")]
+        for version in clusters.VERSIONS:
+            cluster = Cluster(version)
+            found += [
+                server(context, cluster),
+                PackageProbe(f"postgresql-{version}"),
+                UnitProbe(cluster.unit),
+                PathProbe(cluster.conf),
+                PathProbe(cluster.hba),
+                PathProbe(drop_in_path(cluster)),
+                PathProbe(f"{cluster.directory}/postgresql.conf", read=False),
+            ]
+        return found
+
+    def resources(self, context: Context) -> Sequence[Resource]:
+        cluster, guest = chosen(context), is_guest(context)
+        fresh = not seen_clusters(context).found
+        wanted = settings(context)
+        hba = hba_path(context)
+        probe = server(context, cluster)
+        record = record_line([cluster.conf, hba])
+        drop_in = File(
+            id="file:postgresql-service",
+            path=drop_in_path(cluster),
+            content=render(
+                "postgresql/service.conf.j2",
+                started=record,
+                reloaded=record_line([cluster.conf, hba], directive="ExecReload"),
+                guest=guest,
+            ).encode(),
+        )
+        made = MainCluster(id="cluster:main", cluster=cluster, needs=("package:postgresql",)).of(
+            self.name, "postgres-cluster"
+        )
+        resources: list[Resource] = [drop_in.of(self.name)]
+        if fresh or not cluster.programs or not guest:
+            # Ready before its first start, the drop-in makes that start recorded.
+            resources.append(
+                Package(
+                    id="package:postgresql",
+                    name="postgresql" if fresh else f"postgresql-{cluster.version}",
+                    lane="apt",
+                    size=52 * 2**20,
+                    needs=(drop_in.id,),
+                ).of(self.name)
+            )
+        resources.append(made)
+        resources += [
+            resource.of(self.name)
+            for resource in (
+                Includes(id="include:postgresql", cluster=cluster, needs=(made.id,)),
+                File(
+                    id="file:postgresql-settings",
+                    path=cluster.conf,
+                    content=settings_file(context).encode(),
+                    check_in_place=_settings_check(cluster),
+                    needs=(made.id,),
+                ),
+                HostAccess(
+                    id="access:postgresql",
+                    path=hba,
+                    access=access(context),
+                    version=cluster.version,
+                    needs=(made.id,),
+                ),
+            )
+        ]
+        if not guest:
+            overrides = Overrides(
+                id="overrides:postgresql", cluster=cluster, wanted=wanted, server=probe, needs=(made.id,)
+            )
+            resources.append(overrides.of(self.name))
+        resources.append(
+            ClusterService(
+                id=f"unit:{cluster.unit}",
+                unit=cluster.unit,
+                inputs=(cluster.conf, hba),
+                reloads=(cluster.conf, hba),
+                health=f"{psql.functions(cluster.version)}{psql.find_port(cluster.version)}\n"
+                f'[ -n "$port" ] && "$bin/pg_isready" -q -h {psql.SOCKETS} -p "$port"',
+                health_seconds=30,
+                cost=COST,
+                cluster=cluster,
+                wanted=wanted,
+                server=probe,
+                guest=guest,
+                needs=(made.id,),
+            ).of(self.name)
+        )
+        if not guest:
+            # Its clusters start at boot only while this wrapper is enabled.
+            boot = BootService(id="unit:postgresql.service", unit="postgresql.service", needs=(made.id,))
+            resources.append(boot.of(self.name))
+        return resources
+
+    def preflight(self, context: Context) -> Iterable[Check]:
+        return checks(context, seen_clusters(context), chosen(context), state(context), is_guest(context))
+
+    def headline(self, context: Context) -> str:
+        version = state(context).version or chosen(context).version
+        reach = "loopback and " + ", ".join(context.settings.database.allow)
+        where = "was here before" if is_guest(context) else "from apt"
+        return f"{version} {where}, {reach if context.settings.database.allow else 'loopback only'}"
+
+
+def seen_clusters(context: Context) -> Clusters:
+    return context.known(ClustersProbe(), Clusters())
+
+
+def chosen(context: Context) -> Cluster:
+    """The cluster that this stack uses: one that is there, else what the distribution brings."""
+    seen = seen_clusters(context)
+    found = clusters.choose(seen)
+    if found is not None:
+        return found[0]
+    facts = context.facts
+    return Cluster(clusters.expected(facts.distribution, facts.release, seen.candidate), initialised=False)
+
+
+def is_guest(context: Context) -> bool:
+    """PostgreSQL was there before this tool."""
+    seen = seen_clusters(context)
+    return bool(seen.found) and not seen.ours
+
+
+def server(context: Context, cluster: Cluster | None = None) -> ServerProbe:
+    database = context.settings.database
+    return ServerProbe((cluster or chosen(context)).version, database.user, database.name)
+
+
+def state(context: Context) -> ServerState:
+    """What the server said; DOWN in the guess, on a fresh host and while it is stopped."""
+    return context.known(server(context), DOWN)
+
+
+def settings(context: Context) -> dict[str, str]:
+    """The settings of our file in conf.d, by name."""
+    database, workers = context.settings.database, context.settings.mlflow.workers
+    if not is_guest(context):
+        return conf.owned(allow=bool(database.allow), workers=workers, extra=database.settings)
+    cluster = chosen(context)
+    standing = context.seen.get(PathProbe(cluster.conf))
+    current = standing.content if standing is not None and isinstance(standing.content, bytes) else None
+    return conf.guest(
+        cluster, state(context), current, allow=bool(database.allow), workers=workers, extra=database.settings
+    )
+
+
+def settings_file(context: Context) -> str:
+    values = {name: conf.literal(value) for name, value in settings(context).items()}
+    return render("postgresql/50-mlflow.conf.j2", settings=values, guest=is_guest(context))
+
+
+def access(context: Context) -> Access:
+    """MLflow on the same host, and what `database.allow` adds."""
+    database = context.settings.database
+    return Access(database.name, database.user, tuple(dict.fromkeys((*_LOOPBACK, *database.allow))))
+
+
+def hba_path(context: Context) -> str:
+    """pg_hba.conf, or the file that an administrator put in its place."""
+    known = state(context).settings.get("hba_file")
+    return known.value if known is not None and known.value.startswith("/") else chosen(context).hba
+
+
+def drop_in_path(cluster: Cluster) -> str:
+    return f"/etc/systemd/system/{cluster.unit}.d/50-provision.conf"
+
+
+def _settings_check(cluster: Cluster) -> str:
+    """Fails when the server would not take our file; what only waits for a restart is fine."""
+    question = psql.feed(sql("postgresql/file_errors.sql"), {"path": cluster.conf})
+    return (
+        f"{psql.functions(cluster.version)}\n{psql.find_port(cluster.version)}\n"
+        f'[ -n "$port" ] || exit 0\n'
+        f'{question} | administer postgres >"$T/conf.errors" || exit 1\n'
+        f'if [ -s "$T/conf.errors" ]; then cat "$T/conf.errors" >&2; exit 1; fi'
+    )
+
+
+STEP = Postgres()
