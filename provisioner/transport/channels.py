@@ -68,6 +68,7 @@ class Channels:
     def _session(self) -> Channel:
         from paramiko.ssh_exception import ChannelException, SSHException
 
+        refused = (1, 2, 4)  # prohibited, connect failed (what MaxSessions gives), resource shortage
         until = time.monotonic() + _PATIENCE
         pause = _PAUSE
         while True:
@@ -77,17 +78,18 @@ class Channels:
                 if not self.alive:
                     raise failures.link_lost(self.host)
                 channel: Channel = self._connection.create_session()
-            except ChannelException as error:
-                with self._free:
-                    others = self._open
-                    if error.code not in (1, 2, 4) or (not others and pause > 8 * _PAUSE) or time.monotonic() > until:
-                        raise failures.no_channel(self.host, others) from error
-                    self._free.wait(pause)
-                pause = min(pause * 2, 1.0)
             except ProvisionError:
                 raise
             except (SSHException, EOFError, OSError) as error:
-                raise failures.link_lost(self.host, error) from error
+                # Two refusals at once: one thread takes the other's exception, which then has none.
+                if not self.alive or (isinstance(error, ChannelException) and error.code not in refused):
+                    raise failures.link_lost(self.host, error) from error
+                with self._free:
+                    others = self._open
+                    if (not others and pause > 8 * _PAUSE) or time.monotonic() > until:
+                        raise failures.no_channel(self.host, others) from error
+                    self._free.wait(pause)
+                pause = min(pause * 2, 1.0)
             else:
                 with self._free:
                     self._open += 1

@@ -41,9 +41,11 @@ class Stderr:
 
     def __init__(self) -> None:
         self.ready = False
+        self.length = 0
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
+        self.length += len(data)
         self._data += data
         if not self.ready:
             _, mark, after = bytes(self._data[-2 * _TAIL :]).partition(READY)
@@ -68,7 +70,7 @@ def exchange(
 ) -> Exchange:
     """Send `payload`, close stdin, read both outputs until the end.
 
-    Raises Silence, and ProtocolError when stdout is longer than `limit` bytes. A dead link ends
+    Raises Silence, and ProtocolError when one of the outputs is longer than `limit` bytes. A dead link ends
     with status None.
     """
     stdout = bytearray()
@@ -84,15 +86,14 @@ def exchange(
             moved = True
             stdout += data
             if len(stdout) > limit:
-                raise ProtocolError(
-                    f"{host} sent more than {limit / 2**20:.3g} MiB of output",
-                    why="the answer was given up so that it cannot fill this machine's memory",
-                )
+                raise too_much(host, limit)
             if on_output is not None:
                 on_output(data)
         while channel.recv_stderr_ready():
             stderr.feed(channel.recv_stderr(CHUNK))
             moved = True
+            if stderr.length > limit:
+                raise too_much(host, limit)
         if moved:
             heard = time.monotonic()
             continue
@@ -109,6 +110,13 @@ def exchange(
         # The exit status alone does not wake the poll: look again in between.
         poll.poll(min(left, 1.0) * 1000)
     return Exchange(bytes(stdout), stderr.tail, status_of(channel), stderr.ready)
+
+
+def too_much(host: str, limit: int) -> ProtocolError:
+    return ProtocolError(
+        f"{host} sent more than {limit / 2**20:.3g} MiB of output",
+        why="the answer was given up: it must not fill this machine's memory, nor go on for ever",
+    )
 
 
 def send(channel: Channel, payload: bytes, timeout: float, *, last: bool = True) -> None:

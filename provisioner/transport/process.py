@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from provisioner.errors import ProtocolError, ProvisionError
+from provisioner.errors import ProvisionError
 from provisioner.transport import failures, forward, sudo
 from provisioner.transport.base import Held, Result
-from provisioner.transport.exchange import CHUNK, Stderr
+from provisioner.transport.exchange import CHUNK, Stderr, too_much
 from provisioner.transport.held import HEARTBEAT
 from provisioner.transport.sudo import Way
 
@@ -223,10 +223,12 @@ def _read(
                     selector.unregister(key.fileobj)
                 elif key.fileobj is child.stderr:
                     stderr.feed(data)
+                    if stderr.length > limit:
+                        raise too_much(host, limit)
                 else:
                     stdout += data
                     if len(stdout) > limit:
-                        raise ProtocolError(f"{host} sent more than {limit / 2**20:.3g} MiB of output")
+                        raise too_much(host, limit)
                     if on_output is not None:
                         on_output(data)
     return bytes(stdout), stderr

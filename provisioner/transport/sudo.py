@@ -66,6 +66,8 @@ def _with_password(start: str) -> str:
     # sudo gets a stdin of its own with nothing but the password; the privileged shell turns to a fifo
     # for the script. So neither sudo's reading ahead nor a wrong password can touch the script, and
     # nothing relies on sudo's timestamp (timestamp_timeout=0).
+    # sudo-rs takes the end of its stdin for two more wrong passwords (9 s, and accounts get locked);
+    # a line that is too long for it is none.
     inner = f'exec <"$1"; rm -rf "${{1%/*}}"; unset LC_ALL; {start}'
     return "; ".join(
         (
@@ -74,9 +76,11 @@ def _with_password(start: str) -> str:
             "umask 077",
             "dir=$(mktemp -d) || exit 1",
             'mkfifo "$dir/script" || exit 1',
+            "pad=",
+            'case "$(sudo -V 2>&1)" in sudo-rs*) pad=$(printf "%2000s" x);; esac',
             "exec 3<&0",
             '{ cat <&3 >"$dir/script"; } 2>/dev/null & feeder=$!'
-            f' printf "%s\\n" "$word" | LC_ALL=C sudo -S -p "" -- sh -c {shlex.quote(inner)} sh "$dir/script" 3<&-',
+            f' printf "%s\\n%s" "$word" "$pad" | LC_ALL=C sudo -S -p "" -- sh -c {shlex.quote(inner)} sh "$dir/script" 3<&-',
             "status=$?",
             "kill $feeder 2>/dev/null",
             'rm -rf "$dir"',
