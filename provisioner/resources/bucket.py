@@ -83,9 +83,8 @@ class Bucket(StoreResource):
                 loss = f"the bucket {self.bucket} was gone: it is created empty, artifacts of earlier runs are lost"
             return Change("create", "it was gone" if self.had else "absent", title=title, loss=loss)
         if state.policy:
-            return Change(
-                "change", "its own policy opens it to others", title=title, diff=tuple(_lines(state.policy)), payload="policy"
-            )
+            reason = "its own policy opens it to others"
+            return Change("change", reason, title=title, diff=tuple(_lines(state.policy)), payload="policy")
         return None
 
     def after(self, seen: Seen) -> Seen:
@@ -118,7 +117,7 @@ class Bucket(StoreResource):
                 client.delete_bucket_policy(self.bucket)
 
 
-class spoken:  # noqa: N801  (a `with` statement reads it as a word)
+class spoken:
     """Turns minio-py's and urllib3's exceptions into a ProvisionError without secrets."""
 
     def __init__(self, title: str):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tarfile
 import time
@@ -65,8 +66,7 @@ def extract(path: Path, members: list[str], target: Path) -> None:
                 source = archive.extractfile(info)
                 assert source is not None
                 with source, target.open("wb") as file:
-                    for chunk in iter(lambda: source.read(CHUNK), b""):
-                        file.write(chunk)
+                    shutil.copyfileobj(source, file, CHUNK)
                 return
     raise Failure(
         14, f"the archive holds no {' or '.join(members)}", "it has the pinned hash, its content is another", ""

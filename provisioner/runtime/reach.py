@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
     """Prints the lines; always 0."""
     seconds, urls = float(arguments[0]), arguments[1:]
     with ThreadPoolExecutor(len(urls) or 1) as pool:
-        for url, line in zip(urls, pool.map(lambda each: reach(each, seconds), urls)):
-            print(f"{without_credentials(url)} {line}")
+        for line in pool.map(lambda url: f"{without_credentials(url)} {reach(url, seconds)}", urls):
+            print(line)
     return 0
 
 

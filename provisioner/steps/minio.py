@@ -13,6 +13,7 @@ from provisioner.engine.resource import Resource
 from provisioner.errors import ProvisionError, UsageError
 from provisioner.resources import elf
 from provisioner.resources.binary import Binary, Fetched, Sent, Source
+from provisioner.resources.drop_ins import DropIns
 from provisioner.resources.file import Directory, File, Link
 from provisioner.resources.tree import DataDirectory
 from provisioner.resources.unit import Service, UnitProbe, record_line
@@ -53,6 +54,7 @@ class Minio:
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
         data = context.settings.store.data
+        unit = render("minio.service.j2", data=data, record=record_line([UNIT_FILE, ENVIRONMENT], [PROGRAM])).encode()
         resources: tuple[Resource, ...] = (
             SystemUser(id=f"user:{USER}", name=USER, home="/opt/minio"),
             Directory(id="directory:minio", path="/opt/minio"),
@@ -71,13 +73,10 @@ class Minio:
             File(
                 id=f"file:{UNIT}",
                 path=UNIT_FILE,
-                content=render(
-                    "minio.service.j2",
-                    data=data,
-                    record=record_line([UNIT_FILE, ENVIRONMENT], [PROGRAM]),
-                ).encode(),
+                content=unit,
                 check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
             ),
+            DropIns(id="drop-ins:minio", unit=UNIT, content=unit, variables=("MINIO_[A-Z_]*",)),
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,
@@ -111,6 +110,7 @@ def program(context: Context) -> Binary:
         source=source,
         sha256=sha256,
         members=MEMBERS,
+        links=(PROGRAM,),
         architecture=context.facts.architecture,
         ways_out=WAYS_OUT,
     )
@@ -144,6 +144,8 @@ def installed(context: Context, seen: Seen) -> Installed | None:
     if state is None or state.kind != "file" or not state.sha256:
         return None
     version = str(build(state.version, state.sha256))
+    if binary.source in DEFAULT.values():
+        version = DEFAULT_VERSION
     if isinstance(binary.source, Fetched):
         return Installed(wanted.source, state.sha256, version, binary.source.url, binary.source.sha256)
     return Installed("file", state.sha256, version)

@@ -60,8 +60,7 @@ def build(version: str, sha256: str = "") -> Build:
     if not version and sha256 in _LAST_OWN:
         return Build("minio", "2025-09-07")
     match = re.search(r"(?:RELEASE|DEVELOPMENT)\.(\d{4}-\d{2}-\d{2})T", version)
-    name = version.split(" ", 1)[0].lower()
-    return Build(name if name in MEMBERS else "minio", match[1] if match else "")
+    return Build("silo" if "silo" in version.lower() else "minio", match[1] if match else "")
 
 
 def release_in(path: Path) -> str:
