@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from provisioner.errors import ProvisionError
-from provisioner.lab import hosts, identity, layers, network, process
+from provisioner.errors import Exit, ProvisionError, UsageError
+from provisioner.lab import hosts, identity, layers, machine, network, process
 from provisioner.lab.hosts import SudoUser
 from provisioner.lab.spec import Bind
 from provisioner.secrets import Secret
@@ -16,7 +16,10 @@ from provisioner.secrets import Secret
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
+        machine.require_root()
         return int(arguments.run(arguments) or 0)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
     except ProvisionError as failed:
         print(f"error: {failed.what}", file=sys.stderr)
         for label, text in (("why", failed.why), ("next", failed.next)):
@@ -77,7 +80,7 @@ def _up(arguments: argparse.Namespace) -> None:
     if arguments.layer:
         layer = layers.find(arguments.layer)
         if layer is None:
-            raise ProvisionError(f"there is no layer {arguments.layer}")
+            raise UsageError(f"there is no layer {arguments.layer}")
     user = None
     if arguments.sudo_user:
         password = Secret(sys.stdin.readline().rstrip("\n")) if arguments.ask_sudo_password else None
@@ -112,7 +115,7 @@ def _down(arguments: argparse.Namespace) -> None:
     elif arguments.name:
         hosts.stop(arguments.name)
     else:
-        raise ProvisionError("name a host, or say --all")
+        raise UsageError("name a host, or say --all")
 
 
 def _list(_: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import Refused
+from provisioner.errors import ProvisionError, Refused
 from provisioner.lab import identity, images, layers, life, machine, mounts, network, process
 from provisioner.lab.host import LabHost
 from provisioner.lab.places import HOSTS, LAYERS, locked, prepare
@@ -105,7 +105,7 @@ def running(name: str, address: str, **options: Any) -> Iterator[LabHost]:
 def stop(name: str) -> None:
     """Shut a host down and delete it; a host that is not there is fine."""
     with _held(name):
-        life.halt(name)
+        life.halt(name, seconds=life.DISCARD_SECONDS)
         mounts.remove_tree(HOSTS / name)
 
 
@@ -164,11 +164,17 @@ def snapshot(name: str, label: str | None = None) -> layers.Layer:
     """Freeze what the host has become as a layer that others can start from.
 
     The host is shut down cleanly (databases included) and started again on top of the layer. `label`
-    names it for other processes (`layers.find`); a layer of that label loses it.
+    names it for other processes (`layers.find`); a layer of that label loses it. Raises ProvisionError when
+    it does not shut down cleanly.
     """
     with _held(name):
         record = _known(name)
-        life.halt(name)
+        if not life.halt(name):
+            raise ProvisionError(
+                f"host {name} was not frozen",
+                why=f"it did not shut down within {life.STOP_SECONDS:.0f} s and was switched off",
+                next=f"python -m provisioner.lab boot {name}",
+            )
         layer = layers.freeze(HOSTS / name / "upper", record.spec, label)
         spec = replace(record.spec, lower=layer.lower)
         write(HOSTS / name / "state.json", Record(spec))
@@ -239,7 +245,7 @@ def _keys(name: str) -> list[Path]:
 
 def _discard(name: str) -> None:
     """Halt the host and empty its writable layer."""
-    life.halt(name)
+    life.halt(name, seconds=life.DISCARD_SECONDS)
     for part in ("upper", "work"):
         mounts.remove_tree(HOSTS / name / part)
 

@@ -13,7 +13,9 @@ from provisioner.lab.places import HOSTS
 from provisioner.lab.spec import Record, Spec, read, write
 
 BOOT_SECONDS = 60.0
-STOP_SECONDS = 45.0
+# Some services take most of a minute to stop (SeaweedFS up to 26 s); a disk that is thrown away need not wait.
+STOP_SECONDS = 100.0
+DISCARD_SECONDS = 10.0
 
 
 def build(spec: Spec, *, keep_host_keys: bool = False) -> LabHost:
@@ -24,7 +26,7 @@ def build(spec: Spec, *, keep_host_keys: bool = False) -> LabHost:
         identity.install(spec, home / "root", keep_host_keys=keep_host_keys)
         return boot(spec)
     except BaseException:
-        halt(spec.name)  # a half-built host must not keep its address
+        halt(spec.name, seconds=DISCARD_SECONDS)  # a half-built host must not keep its address
         mounts.remove_tree(home)
         raise
 
@@ -69,16 +71,20 @@ def boot(spec: Spec) -> LabHost:
     return seen(record)
 
 
-def halt(name: str) -> None:
-    """Shut the host down, unmount its tree, and keep what it downloaded; fine when it is not running."""
+def halt(name: str, *, seconds: float = STOP_SECONDS) -> bool:
+    """Shut the host down, unmount its tree, and keep what it downloaded; fine when it is not running.
+
+    Returns False when it had to be killed after `seconds`.
+    """
     home = HOSTS / name
     record = read(home / "state.json")
-    process.end(name, record.process if record else None, seconds=STOP_SECONDS)
+    clean = process.end(name, record.process if record else None, seconds=seconds)
     mounts.unmount(home)
     if record:
         if record.spec.cache:
             packagecache.harvest(home / "upper")
         write(home / "state.json", Record(record.spec))
+    return clean
 
 
 def seen(record: Record) -> LabHost:

@@ -63,11 +63,8 @@ def run(
     return done
 
 
-def require() -> None:
-    """Make sure that systemd hosts can be started here, installing what is missing with apt.
-
-    Raises Refused when the machine is not Linux, not ours to change (not root), or has no apt.
-    """
+def require_root() -> None:
+    """Raises Refused when the machine is not Linux or not ours to change."""
     if platform.system() != "Linux":
         raise Refused(
             "disposable hosts need Linux",
@@ -80,6 +77,14 @@ def require() -> None:
             why="they mount filesystems, add a network bridge and start systemd",
             next="run the same command with sudo, or give --host a real server",
         )
+
+
+def require() -> None:
+    """Make sure that systemd hosts can be started here, installing what is missing with apt.
+
+    Raises Refused when the machine is not Linux, not ours to change (not root), or has no apt.
+    """
+    require_root()
     missing = sorted({package for program, package in NEEDS.items() if not _present(program)})
     if not DEBIAN_KEYRING.exists():
         missing.append("debian-archive-keyring")

@@ -84,21 +84,25 @@ def spawn(name: str, argv: Sequence[str], log: Path, *, memory: int | None = Non
     return identify(pid) or Identity(pid, -1, boot_id())
 
 
-def end(name: str, identity: Identity | None, *, seconds: float) -> None:
+def end(name: str, identity: Identity | None, *, seconds: float) -> bool:
     """Let the host shut down (SIGTERM to its nspawn), and kill what is left after `seconds`.
 
-    What is killed is the content of the host's own cgroup, so a recycled process id is never hit.
+    Returns whether it ended by itself. What is killed is the content of the host's own cgroup, so a
+    recycled process id is never hit.
     """
+    clean = True
     if identity is not None:
         if alive(identity):
             _signal(identity, signal.SIGTERM)
             _await_end(identity, seconds)
         if alive(identity):
+            clean = False
             _signal(identity, signal.SIGKILL)
             _await_end(identity, 5.0)
         with contextlib.suppress(OSError):  # ours to reap when this very process started it
             os.waitpid(identity.pid, os.WNOHANG)
     _clear(name)
+    return clean
 
 
 def leftovers() -> list[str]:
