@@ -1,4 +1,4 @@
-"""Host processes: started in a session and a cgroup of their own, found again without mistaking a stranger
+"""Host processes: detached, each in a cgroup of its own, found again without mistaking a stranger
 for one, and ended for certain."""
 
 from __future__ import annotations
