@@ -11,7 +11,7 @@ from dataclasses import replace
 from provisioner.engine import batch
 from provisioner.engine.events import Begun, Done, Event, Failed, OnEvent, Said, Unneeded
 from provisioner.engine.plan import Plan
-from provisioner.engine.probe import Seen
+from provisioner.engine.probe import Seen, look
 from provisioner.engine.resource import ClientResource, HostResource, Planned
 from provisioner.errors import ProvisionError
 from provisioner.transport.base import Session
@@ -71,7 +71,7 @@ class Run:
         for planned in self._lanes[lane]:
             if not self._ready(planned, ids):
                 break
-            if isinstance(planned.resource, ClientResource) and chosen:
+            if chosen and (isinstance(planned.resource, ClientResource) or _unseen(planned) != _unseen(chosen[0])):
                 break
             chosen.append(planned)
             ids.add(planned.id)
@@ -83,6 +83,11 @@ class Run:
         first = changes[0]
         if isinstance(first.resource, ClientResource):
             return self._client(first, first.resource)
+        known = Seen()
+        if _unseen(first):
+            known, changes = self._seen_now(changes)
+            if not changes:
+                return known
         changes = [self._prepared(planned) for planned in changes]
         after = batch.run(self._session, changes, stamp=self._stamp, emit=self.emit, journal=self._journal)
         for planned in changes:
@@ -94,7 +99,21 @@ class Run:
                     detail="\n".join(left.diff),
                     next="something else on the host changes it back; find that first",
                 )
-        return after
+        return known.merge(after)
+
+    def _seen_now(self, changes: list[Planned]) -> tuple[Seen, list[Planned]]:
+        """Changes of what could not be seen when the plan was made: those that are needed after all."""
+        seen = look(self._session, (probe for planned in changes for probe in planned.resource.probes()))
+        needed = []
+        for planned in changes:
+            change = planned.resource.diff(seen)
+            if change is None:
+                self.emit(Unneeded(planned))
+            elif change.action == "check":
+                raise ProvisionError(f"{planned.step}: {change.title or planned.id} cannot be seen", why=change.reason)
+            else:
+                needed.append(replace(planned, change=change))
+        return seen, needed
 
     def _prepared(self, planned: Planned) -> Planned:
         assert isinstance(planned.resource, HostResource)
@@ -168,6 +187,11 @@ class Run:
         if stuck:
             raise ProvisionError(f"these changes wait for each other: {', '.join(stuck)}")
         return seen
+
+
+def _unseen(planned: Planned) -> bool:
+    """A host resource that is looked at again when its turn comes."""
+    return planned.change.action == "check" and not isinstance(planned.resource, ClientResource)
 
 
 def observe(session: Session, resources: Iterable[object], seen: Seen) -> Seen:

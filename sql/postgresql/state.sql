@@ -5,6 +5,8 @@ SELECT json_build_object(
   'version', current_setting('server_version'),
   'system', (SELECT system_identifier::text FROM pg_control_system()),
   'recovery', pg_is_in_recovery(),
+  'started', extract(epoch FROM pg_postmaster_start_time()),
+  'loaded', extract(epoch FROM pg_conf_load_time()),
   'settings', (
     SELECT json_object_agg(name, json_build_array(setting, context = 'postmaster', sourcefile, pending_restart))
     FROM pg_settings

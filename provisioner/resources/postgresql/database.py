@@ -131,17 +131,24 @@ class Identity(HostResource):
             return Change("create", "absent", title=self.path)
         if file.kind != "file" or (file.mode, file.owner, file.group) != (0o644, "root", "root"):
             return Change("change", "not a plain file of root, mode 0644", title=self.path)
+        if state.system == _ASSUMED:
+            return None
+        if not state.running and not self.fresh:
+            return Change("check", "seen only while PostgreSQL runs", title=self.path)
         wanted = _content(state)
         if file.content == wanted or (file.content is UNKNOWN and wanted in (UNKNOWN, None)):
             return None
-        if wanted is None:
-            return Change("check", "seen only while PostgreSQL runs", title=self.path)
-        if wanted is UNKNOWN:
+        if not isinstance(wanted, bytes):
             return Change("change", "another database takes its place", title=self.path)
         return Change("change", f"it names another database; written {ago(file.age)}", title=self.path)
 
     def after(self, seen: Seen) -> Seen:
-        wanted = _content(seen[self.server])
+        state, file = seen[self.server], seen[self.file]
+        if not state.running and not self.fresh and isinstance(file.content, bytes):
+            # Nothing says that it changes: what reads it need not restart for that.
+            seen = seen.put(self.server, replace(state, system=_ASSUMED))
+            return seen.put(self.file, replace(file, kind="file", mode=0o644, owner="root", group="root"))
+        wanted = _content(state)
         content = UNKNOWN if wanted is None else wanted
         return seen.put(self.file, PathState("file", 0o644, "root", "root", content))
 
@@ -166,6 +173,7 @@ class Identity(HostResource):
         return "\n".join(parts)
 
 
+_ASSUMED = "as the file names it"
 _IDENTITY = "# Written by provision: the database that this stack uses. It is no setting.\nsystem {} database {}\n"
 
 

@@ -91,5 +91,7 @@ if [ -n "$port" ]; then
     fi
     sleep 0.1
   done
+  # The record is of this reload, not of an earlier one.
+  touch -c /run/provision/@UNIT@
 fi
 """

@@ -91,6 +91,8 @@ class ServerState:
     """The system identifier that initdb made."""
     recovery: bool = False
     """A standby: it cannot be written."""
+    unrecorded: bool = False
+    """It read its files once more after systemd's last start or reload: `pg_reload_conf()`."""
     settings: Mapping[str, Setting] = field(default_factory=dict, hash=False)
     restart: frozenset[str] = frozenset()
     """Names of the settings that only a restart changes."""
@@ -137,6 +139,8 @@ class ServerProbe(Probe[ServerState]):
                 f"{psql.feed(assets.sql('postgresql/state.sql'), {'role': probe.role, 'database': probe.database})}"
                 f' | administer postgres >"$T/pg{number}" 2>"$T/pg{number}.err" || :\n'
                 f'printf "server {number} %s\\n" "$port"\n'
+                f"record=/run/provision/postgresql@{probe.version}-main.service\n"
+                'echo "recorded $(date -r "$record" +%s.%N 2>/dev/null)"\n'
                 f'cat "$T/pg{number}"\n'
                 f'head -c 2000 "$T/pg{number}.err" | sed "s/^/error /"\n)'
             )
@@ -150,6 +154,8 @@ class ServerProbe(Probe[ServerState]):
             if line.startswith("server "):
                 _, number, port = line.split(" ")
                 current = answers[int(number)] = (int(port), {}, [])
+            elif line.startswith("recorded "):
+                current[1]["recorded"] = float(line[9:] or 0)
             elif line.startswith("{"):
                 current[1].update(json.loads(line))
             elif line.startswith("error "):
@@ -171,6 +177,7 @@ def _state(document: dict[str, Any], port: int, error: str) -> ServerState:
         version=str(document["version"]).split(" ")[0][:20],
         system=str(document["system"]),
         recovery=bool(document["recovery"]),
+        unrecorded=_unrecorded(float(document["started"]), float(document["loaded"]), document["recorded"]),
         settings={
             name: Setting(str(value), bool(restart), source, bool(pending))
             for name, (value, restart, source, pending) in document["settings"].items()
@@ -184,6 +191,12 @@ def _state(document: dict[str, Any], port: int, error: str) -> ServerState:
         role=_role(document["role"]) if document["role"] else None,
         database=_database(document) if document["database"] else None,
     )
+
+
+def _unrecorded(started: float, loaded: float, recorded: float) -> bool:
+    """At its start it reads its files before the time of start is taken; a reload's signal is
+    handled within moments of the record."""
+    return loaded > started and loaded > recorded + 0.2
 
 
 def _role(values: dict[str, Any]) -> RoleState:

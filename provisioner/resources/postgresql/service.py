@@ -56,6 +56,13 @@ class ClusterService(Service):
             )
         if base is not None:
             return base
+        if seen[self.server].unrecorded:
+            return Change(
+                "reload",
+                "it was reloaded past systemd: which files it has read is not known",
+                title=self.unit,
+                interrupts="reload, no connection is dropped",
+            )
         if start != "auto" and not self.guest:
             return Change("run", f"start.conf says {start}: it would not start at boot", title=self.unit)
         return None
@@ -86,7 +93,7 @@ class ClusterService(Service):
         for name, value in self.wanted.items():
             settings[name] = Setting(value, name in state.restart, self.cluster.conf)
         if state.running:
-            seen = seen.put(self.server, replace(state, settings=settings))
+            seen = seen.put(self.server, replace(state, settings=settings, unrecorded=False))
         clusters = seen[ClustersProbe()]
         found = tuple(
             replace(c, start="auto", running=True) if c.id == self.cluster.id and not self.guest else c
@@ -129,10 +136,12 @@ class BootService(Service):
 
     def _fragment(self, change: Change) -> str:
         unit = word(self.unit)
-        return (
-            f"systemctl unmask {unit}; systemctl unmask --runtime {unit}; systemctl daemon-reload\n"
-            f"systemctl enable -q {unit}\nsystemctl start {unit}"
-        )
+        lines = []
+        if change.reason.startswith("masked"):
+            lines.append(f"systemctl unmask {unit}; systemctl unmask --runtime {unit}; systemctl daemon-reload")
+        # Enabling runs update-rc.d as well and takes seconds.
+        lines.append(f'[ "$(systemctl is-enabled {unit})" = enabled ] || systemctl enable -q {unit}')
+        return "\n".join([*lines, f"systemctl start {unit}"])
 
 
 def _pending(names: Iterable[str]) -> str:
@@ -217,5 +226,8 @@ class Includes(HostResource):
                 f"printf '%s\\n' '# provision: this stack has its settings in conf.d' \"include_dir = 'conf.d'\" "
                 f">>{path}.provision-new",
                 f"mv -f -T -- {path}.provision-new {path}",
+                psql.functions(item.cluster.version),
+                psql.find_port(item.cluster.version),
+                psql.reload(item.cluster.unit),
             ]
         return "\n".join(parts)
