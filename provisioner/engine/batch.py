@@ -154,13 +154,32 @@ def run(
         for planned in group.items:
             emit(Failed(planned, time.monotonic() - started, detail))
         names = ", ".join(p.change.title or p.id for p in group.items)
-        raise ProvisionError(f"{group.items[0].step}: {names} failed", why=last_line(detail), detail=detail)
+        said = _said(detail)
+        why = f"{said['what']}: {said['why']}" if "what" in said and "why" in said else said.get("why", last_line(detail))
+        raise ProvisionError(
+            f"{group.items[0].step}: {names} failed", why=why, next=said.get("next", ""), detail=detail
+        )
     script.require_end(reader, result.stderr, result.status)
     return read(by_kind(probe for p in changes for probe in p.resource.probes()), frames)
 
 
 def _text(data: bytes) -> str:
     return printable(data.decode("utf-8", "replace").replace("\r", "\n"))
+
+
+def _said(text: str) -> dict[str, str]:
+    """What a fragment said itself of its failure: lines that begin with `what`, `why`, `next`.
+
+    The last `what` and `why` count; several `next` are several lines.
+    """
+    said: dict[str, str] = {}
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        if word in {"what", "why"}:
+            said[word] = rest[:600]
+        elif word == "next":
+            said[word] = f"{said[word]}\n{rest[:300]}" if word in said else rest[:300]
+    return said
 
 
 def last_line(text: str) -> str:

@@ -68,8 +68,8 @@ class Binary(HostResource):
     """Of the host."""
     links: tuple[str, ...] = ()
     """Links that lead to it: what runs through them runs an earlier program once this one was replaced."""
-    ways_out: str = ""
-    """What helps when it cannot be had."""
+    ways_out: tuple[str, ...] = ()
+    """What helps when it cannot be had, one line each."""
     setting: str = "store.binary"
     """The key that names a file of the operator's machine."""
     deep: bool = False
@@ -207,8 +207,8 @@ class Binary(HostResource):
                 }
             )
             program = "fetch_file"
-        advice = f"\nprintf '%s\\n' {word('next ' + self.ways_out)} >&2" if self.ways_out else ""
-        return f'if ! told {program} "$(command -v python3)" {word(spec)}; then{advice}\nexit 1\nfi'
+        advice = "".join(f"\nprintf '%s\\n' {word(f'next {line}')} >&2" for line in self.ways_out)
+        return f'if ! told {program} "$(command -v python3)" -I - {word(spec)}; then{advice}\nexit 1\nfi'
 
 
 # told COMMAND...: its `progress A B` lines become progress here, the rest of its stderr stays.
@@ -267,7 +267,7 @@ def reachability(urls: Sequence[str], seconds: int = 10) -> str:
 
     The first byte is asked for, not the file; SIZE is 0 when the other side does not tell.
     """
-    return f'{programs.function("reach")}reach "$(command -v python3)" {seconds} {words(*urls)}'
+    return f'{programs.function("reach")}reach "$(command -v python3)" -I - {seconds} {words(*urls)}'
 
 
 def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:

@@ -50,12 +50,12 @@ def download(client: Client, spec: dict[str, Any], path: Path) -> None:
             start = head.lstrip().lower()
             page = " (a web page or an error message, not a program)" if start.startswith((b"<", b"{")) else ""
             why = f"{received} bytes{page} with sha256 {digest.hexdigest()}, wanted {spec['sha256']}"
-            raise Failure(14, f"what {host_of(final)} sends is not the pinned file", why, "")
+            raise Failure(14, f"{host_of(final)} does not send the pinned file", why, "")
 
     try:
         client.attempts(url, work)
     except ValueError as error:
-        raise Failure(14, f"what {host_of(url)} sends is not the pinned file", str(error), "") from None
+        raise Failure(14, f"{host_of(url)} does not send the pinned file", str(error), "") from None
 
 
 def extract(path: Path, members: list[str], target: Path) -> None:

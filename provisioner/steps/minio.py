@@ -33,8 +33,9 @@ PROGRAM = "/usr/local/bin/minio"
 BUILDS = "/opt/minio/bin"
 USER = "minio-user"
 WAYS_OUT = (
-    "a file you have: --set store.binary=./minio · a mirror: --set store.url=URL --set store.sha256=SUM · "
-    "without that site: --set store.engine=seaweedfs"
+    "a file you have:    --set store.binary=./minio",
+    "a mirror:           --set store.url=URL --set store.sha256=SUM",
+    "without that site:  --set store.engine=seaweedfs",
 )
 
 
