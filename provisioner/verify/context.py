@@ -47,6 +47,8 @@ class Context:
     anonymous: Response | None = None
     answer: Answer | None = None
     version: str = ""
+    name: str = NAME
+    """Of the experiment and the model; another one where the login may not write to the common ones."""
     presigned: bool = False
     experiment_id: str = ""
     run_id: str = ""

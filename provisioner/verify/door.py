@@ -113,7 +113,7 @@ def foreign_origin(context: Context) -> Finding:
     return Finding(
         "web pages of other sites can send requests to this server from a colleague's browser",
         "warn",
-        "name the origins in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS instead of *",
+        "name the origins in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS, not * (MLflow 3.5 and newer)",
     )
 
 

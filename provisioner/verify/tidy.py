@@ -12,7 +12,7 @@ import time
 from provisioner.verify import faults
 from provisioner.verify.api import artifact_path, at, items, pairs, word
 from provisioner.verify.artifacts import ARTIFACTS, FOLDER, SMALL
-from provisioner.verify.context import KEPT, MARK, NAME, Context, Finding, Step
+from provisioner.verify.context import KEPT, MARK, Context, Finding, Step
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.faults import Fault
 from provisioner.verify.http import HttpError
@@ -65,7 +65,9 @@ def discard(context: Context) -> None:
     try:
         _end(context, "FAILED")
         if context.model_version:
-            context.api.call("DELETE", "model-versions/delete", {"name": NAME, "version": context.model_version})
+            context.api.call(
+                "DELETE", "model-versions/delete", {"name": context.name, "version": context.model_version}
+            )
         _remove(context, context.run_id)
     except (Fault, TimeoutError):
         return
@@ -107,14 +109,16 @@ def _remove(context: Context, run_id: str) -> int:
 def _versions(context: Context) -> int:
     if not context.model_version:
         return 0
-    fields = {"filter": f"name = '{NAME}'", "max_results": 40}
+    fields = {"filter": f"name = '{context.name}'", "max_results": 40}
     found = context.api.must("GET", "model-versions/search", fields, doing="older model versions")
     removed = 0
     for version in items(found, "model_versions"):
         number = word(version, "version")
-        ours = word(version, "name") == NAME and pairs(version, "tags").get(MARK) == "1"
+        ours = word(version, "name") == context.name and pairs(version, "tags").get(MARK) == "1"
         if ours and number.isdecimal() and int(number) < int(context.model_version):
-            context.api.must("DELETE", "model-versions/delete", {"name": NAME, "version": number}, doing="old version")
+            context.api.must(
+                "DELETE", "model-versions/delete", {"name": context.name, "version": number}, doing="old version"
+            )
             removed += 1
     return removed
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from fake_mlflow import FakeMlflow, Hook
+from fake_mlflow import FakeMlflow, Hook, Reply
 
 from provisioner.engine.check import Check
 from provisioner.secrets import Secret
@@ -117,6 +117,24 @@ def test_a_model_of_the_same_name_that_is_somebody_elses_is_left_alone(start: St
     outcome = verify(Target(server.url))
     assert outcome.ok
     assert server.versions == {}
+
+
+def test_a_login_that_may_not_use_the_common_experiment_gets_its_own(start: Start) -> None:
+    def hook(server: FakeMlflow, method: str, path: str, sent: dict[str, str], body: bytes) -> Reply | None:
+        if not sent.get("authorization"):
+            return 401, {}, b""
+        if path.endswith("runs/create") and json.loads(body)["experiment_id"] == "1":
+            return 403, {}, b"Permission denied"
+        return None
+
+    server = start(hook)
+    server.do_experiments_create({"name": "provision-verify"})
+    target = Target(server.url, username="bob b", password=Secret("p4ssword"))
+    assert verify(target).ok
+    outcome = verify(target)
+    assert outcome.ok
+    assert [e["name"] for e in server.experiments.values()] == ["provision-verify", "provision-verify-bob_b"]
+    assert outcome.run_url == f"{server.url}/#/experiments/2/runs/{outcome.run_id}"
 
 
 def test_a_download_address_on_loopback_is_a_fault_even_when_this_machine_can_reach_it(start: Start) -> None:
