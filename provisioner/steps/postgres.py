@@ -20,6 +20,7 @@ from provisioner.resources.postgresql.hba import Access
 from provisioner.resources.postgresql.overrides import Overrides
 from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerState
 from provisioner.resources.postgresql.service import COST, BootService, ClusterService, Includes, MainCluster
+from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
 from provisioner.steps import Context
@@ -48,7 +49,7 @@ class Postgres:
             found += [
                 server(context, cluster),
                 PackageProbe(f"postgresql-{version}"),
-                UnitProbe(cluster.unit),
+                ClusterUnitProbe(cluster.unit),
                 PathProbe(cluster.conf),
                 PathProbe(cluster.hba),
                 PathProbe(drop_in_path(cluster)),
@@ -89,10 +90,12 @@ class Postgres:
                 ).of(self.name)
             )
         resources.append(made)
+        if wanted:
+            includes = Includes(id="include:postgresql", cluster=cluster, guest=guest, needs=(made.id,))
+            resources.append(includes.of(self.name))
         resources += [
             resource.of(self.name)
             for resource in (
-                Includes(id="include:postgresql", cluster=cluster, needs=(made.id,)),
                 File(
                     id="file:postgresql-settings",
                     path=cluster.conf,
@@ -138,7 +141,14 @@ class Postgres:
         return resources
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        return checks(context, seen_clusters(context), chosen(context), state(context), is_guest(context))
+        return checks(
+            context,
+            seen_clusters(context),
+            chosen(context),
+            state(context),
+            guest=is_guest(context),
+            wanted=settings(context),
+        )
 
     def headline(self, context: Context) -> str:
         version = state(context).version or chosen(context).version

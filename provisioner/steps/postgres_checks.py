@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from provisioner.engine.check import Check
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, choose
@@ -14,7 +14,16 @@ _NEEDED = 2**30
 """Bytes for the packages (about 250 MB), a cluster (about 60 MB) and room for its log."""
 
 
-def checks(context: Context, seen: Clusters, cluster: Cluster, state: ServerState, guest: bool) -> Iterable[Check]:
+def checks(
+    context: Context,
+    seen: Clusters,
+    cluster: Cluster,
+    state: ServerState,
+    *,
+    guest: bool,
+    wanted: Mapping[str, str],
+) -> Iterable[Check]:
+    """`wanted`: the settings of this stack's own file."""
     yield _port(context, seen, cluster)
     yield _disk(context, bool(seen.found))
     yield from _several(seen, cluster, guest)
@@ -52,6 +61,16 @@ def checks(context: Context, seen: Clusters, cluster: Cluster, state: ServerStat
             "fail",
             detail=f"database {name} has the encoding {encoding}, MLflow needs UTF8",
             fix=f'sudo -u postgres psql -c "ALTER DATABASE {name} RENAME TO {name}_{encoding.lower()}"',
+        )
+    for line in state.shadows(wanted, cluster.conf) if guest else ():
+        yield Check(
+            "postgres-override",
+            "PostgreSQL",
+            "warn",
+            detail=f"{line.name} = {line.value[:60]} in {line.path} overrides this stack's {wanted[line.name][:60]}",
+            fix=f'sudo -u postgres psql -c "ALTER SYSTEM RESET {line.name}"'
+            if line.path.endswith("/postgresql.auto.conf")
+            else f"take line {line.line} out of {line.path}",
         )
     if guest and cluster.start != "auto":
         yield Check(

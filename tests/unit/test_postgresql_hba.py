@@ -101,6 +101,6 @@ def test_lines_typed_into_the_block_go_and_a_lost_end_mark_swallows_nothing() ->
     good = hba.applied(DEBIAN, ACCESS)
     edited = good.replace(hba.END.encode(), b"host all all all trust\n" + hba.END.encode())
     assert hba.applied(edited, ACCESS) == good
-    assert hba.reason(edited, ACCESS) == "its block was edited"
+    assert hba.reason(edited, ACCESS) == "a line in its block is not wanted: host all all all trust"
     cut = good.replace(hba.END.encode() + b"\n", b"")
     assert hba.foreign(hba.applied(cut, ACCESS)).endswith(DEBIAN[-200:])

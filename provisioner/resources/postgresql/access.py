@@ -47,7 +47,7 @@ class HostAccess(HostResource):
         wanted = hba.applied(state.content, self.access)
         if wanted == state.content:
             return None
-        reason = hba.reason(state.content, self.access)
+        reason = printable(hba.reason(state.content, self.access))
         if "absent" not in reason:
             reason += f"; edited {ago(state.age)}"
         return Change("change", reason, title=title, diff=_diff(state.content, wanted), payload=(state.content, wanted))

@@ -117,6 +117,7 @@ class ClustersProbe(Probe[Clusters]):
 _FRAGMENT = rf"""
 [ -e {OWNED}/postgresql ] && echo ours=yes
 [ -e /usr/share/doc/postgresql ] && echo installed=yes
+include='^[[:space:]]*include(_dir|_if_exists)?[[:space:]]*=?[[:space:]]*'
 n=0
 for d in /etc/postgresql/*/*; do
   [ -f "$d/postgresql.conf" ] || continue
@@ -133,7 +134,7 @@ for d in /etc/postgresql/*/*; do
   initialised=no; [ -f "$data/PG_VERSION" ] && initialised=yes
   marked=no; [ -f "$d/conf.d/{OWN_CONF}" ] && marked=yes
   includes=no
-  grep -Eq "^[[:space:]]*include_dir[[:space:]]*=?[[:space:]]*'($d/)?conf\.d/?'" "$d/postgresql.conf" && includes=yes
+  grep -Eq "$include'($d/)?conf\.d(/?|/{OWN_CONF})'" "$d/postgresql.conf" && includes=yes
   start=$(sed -n 's/^[[:space:]]*\([a-z]\{{1,10\}}\).*/\1/p' "$d/start.conf" 2>/dev/null | head -n 1)
   echo "cluster=$v|${{port:-5432}}|$initialised|$running|$programs|$marked|$includes|${{start:-auto}}|$data"
 done

@@ -93,7 +93,14 @@ def reason(content: bytes, access: Access) -> str:
     if match is not None:
         record = " ".join(_record(items[match].raw) or ("a line",))[:100]
         return f"another line answers first: {record}"
-    return "its block was edited"
+    standing = [item.raw.strip() for item in items if item.ours]
+    missing = [line for line in access.block.splitlines() if line not in standing]
+    extra = [line for line in standing if line not in access.block.splitlines()]
+    if len(missing) == 1 and not extra:
+        return f"a line of its block is missing: {' '.join(missing[0].decode().split())}"
+    if len(extra) == 1 and not missing:
+        return f"a line in its block is not wanted: {' '.join(extra[0].decode('utf-8', 'replace').split())[:100]}"
+    return f"its block differs: {len(extra)} lines not wanted, {len(missing)} missing"
 
 
 def _items(content: bytes) -> list[_Item]:

@@ -130,13 +130,14 @@ class ServerProbe(Probe[ServerState]):
 
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
-        lines = [psql.READ_ONLY]
+        # The statements once, whatever the number of versions: they are most of what is sent.
+        lines = [psql.READ_ONLY, f"statements() {{\n{psql.feed(assets.sql('postgresql/state.sql'))}\n}}"]
         for number, probe in enumerate(probes):
             lines.append(
                 f"[ ! -e /etc/postgresql/{probe.version}/main ] || (\n{psql.functions(probe.version)}\n"
                 f"{psql.find_port(probe.version)}\n"
                 f'[ -n "$port" ] || exit 0\n'
-                f"{psql.feed(assets.sql('postgresql/state.sql'), {'role': probe.role, 'database': probe.database})}"
+                f"{{ {psql.feed('', {'role': probe.role, 'database': probe.database})}; statements; }}"
                 f' | administer postgres >"$T/pg{number}" 2>"$T/pg{number}.err" || :\n'
                 f'printf "server {number} %s\\n" "$port"\n'
                 f"record=/run/provision/postgresql@{probe.version}-main.service\n"

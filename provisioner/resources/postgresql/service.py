@@ -14,8 +14,9 @@ from provisioner.engine.resource import Change, HostResource
 from provisioner.errors import Refused
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.postgresql import psql
-from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
+from provisioner.resources.postgresql.clusters import OWN_CONF, Cluster, Clusters, ClustersProbe
 from provisioner.resources.postgresql.server import ServerProbe, ServerState, Setting
+from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import Service
 
 COST = "requests to MLflow fail for about 2 s"
@@ -33,6 +34,10 @@ class ClusterService(Service):
     server: ServerProbe
     guest: bool = False
     enabled: bool = False
+
+    @property
+    def probe(self) -> ClusterUnitProbe:
+        return ClusterUnitProbe(self.unit)
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return (*super().probes(), self.server, ClustersProbe())
@@ -196,9 +201,11 @@ class MainCluster(HostResource):
 
 @dataclass(frozen=True, kw_only=True)
 class Includes(HostResource):
-    """postgresql.conf reads conf.d, as the distribution's does."""
+    """postgresql.conf reads conf.d, as the distribution's does; of a guest whose administrator took
+    that out, only the one file of ours."""
 
     cluster: Cluster
+    guest: bool = False
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return (ClustersProbe(),)
@@ -219,12 +226,12 @@ class Includes(HostResource):
         parts = []
         for item, _ in items:
             path = word(f"{item.cluster.directory}/postgresql.conf")
+            line = f"include_if_exists = 'conf.d/{OWN_CONF}'" if item.guest else "include_dir = 'conf.d'"
             parts += [
                 f"keep {path}",
                 f"cp -p -- {path} {path}.provision-new",
                 f'[ -z "$(tail -c 1 {path})" ] || echo >>{path}.provision-new',
-                f"printf '%s\\n' '# provision: this stack has its settings in conf.d' \"include_dir = 'conf.d'\" "
-                f">>{path}.provision-new",
+                f"printf '%s\\n' '# Written by provision: settings are in conf.d' {word(line)} >>{path}.provision-new",
                 f"mv -f -T -- {path}.provision-new {path}",
                 psql.functions(item.cluster.version),
                 psql.find_port(item.cluster.version),
