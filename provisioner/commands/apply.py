@@ -14,7 +14,7 @@ from provisioner import audit, controller, lock, record, vault
 from provisioner.commands import preflight
 from provisioner.commands.access import target, ways
 from provisioner.commands.host import run as run_on_hosts
-from provisioner.commands.options import Options
+from provisioner.commands.options import Options, select
 from provisioner.commands.view import View, look
 from provisioner.engine.apply import Run
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
@@ -37,11 +37,6 @@ def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Ex
         Converge(session, request, result, options, reporter, steps).all()
 
     return run_on_hosts(command, options, reporter, work)[0]
-
-
-def select(request: StackRequest) -> str:
-    """The arguments that choose this stack again."""
-    return f"--host {request.host.name}"
 
 
 class Converge:

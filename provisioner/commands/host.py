@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from provisioner.commands.options import Options, open_session
+from provisioner.commands.options import Options, open_session, select
 from provisioner.errors import Exit, ProvisionError
 from provisioner.inventory import Inventory, StackRequest
 from provisioner.report.model import HostResult, Reporter
@@ -28,7 +28,7 @@ def on_each(inventory: Inventory, options: Options, work: Work) -> list[HostResu
 
 
 def _one(request: StackRequest, options: Options, work: Work) -> HostResult:
-    result = HostResult(request.host.name, request.id)
+    result = HostResult(request.host.name, request.id, select=select(request))
     begun = time.monotonic()
     session: Session | None = None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,13 @@ def one_stack(options: Options) -> StackRequest:
         names = ", ".join(stack.host.name for stack in stacks)
         raise UsageError(f"this command works on one stack, here are {len(stacks)}: {names}", next="add --host HOST")
     return stacks[0]
+
+
+def select(request: StackRequest) -> str:
+    """The arguments that choose this stack again, ready to paste."""
+    host = request.host
+    name = f"[{host.name}]" if ":" in host.name and host.port else host.name
+    spec = f"{host.user}@{name}" if host.user else name
+    spec = f"{spec}:{host.port}" if host.port else spec
+    key = f" -i {shlex.quote(host.identity)}" if host.identity and request.inventory is None else ""
+    return f"--host {spec}{key}"

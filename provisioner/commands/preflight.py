@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Sequence
 
+from provisioner.commands import downloads
 from provisioner.commands.view import View
 from provisioner.engine.check import Check
 from provisioner.errors import Refused
@@ -23,6 +24,7 @@ def checks(session: Session, view: View) -> list[Check]:
     found = [_system(facts), _systemd(facts), _clock(facts), _apt(facts), _public(view)]
     for step in view.steps:
         found.extend(step.preflight(view.context))
+    found.extend(downloads.checks(session, view))
     return found
 
 

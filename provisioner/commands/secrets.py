@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from provisioner import vault
-from provisioner.commands.options import Options, one_stack, open_session
+from provisioner.commands.options import Options, one_stack, open_session, select
 from provisioner.commands.view import look_at_record
 from provisioner.errors import Exit, ProvisionError, Unreachable, UsageError
 from provisioner.inventory import StackRequest
@@ -59,7 +59,7 @@ def import_secrets(options: Options, file: str) -> Exit:
         print("nothing to import: every value is already the same")
         return Exit.OK
     print(f"imported {', '.join(changed)} into {path}")
-    print(f"next   provision --host {request.host.name}")
+    print(f"next   provision {select(request)}")
     return Exit.OK
 
 

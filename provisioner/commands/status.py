@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.commands.access import target
-from provisioner.commands.apply import fill, select
+from provisioner.commands.apply import fill
 from provisioner.commands.host import run as run_on_hosts
-from provisioner.commands.options import Options
+from provisioner.commands.options import Options, select
 from provisioner.commands.view import View, look
 from provisioner.engine import probe
 from provisioner.engine.probe import Probe
@@ -64,7 +64,7 @@ def status(options: Options, reporter: Reporter) -> Exit:
     def work(session: Session, request: StackRequest, result: HostResult) -> None:
         view = look(session, request, deep=options.deep)
         if not view.exists:
-            raise Refused(f"{session.host} carries no stack of this tool", next=f"provision --host {request.host.name}")
+            raise Refused(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")
         fill(result, view)
         services = {r.unit: view.seen[r.probe] for r in view.resources if isinstance(r, Service)}
         result.extra["services"] = [_service(unit, state) for unit, state in services.items()]

@@ -6,9 +6,9 @@ import os
 import time
 
 from provisioner.commands.access import ways
-from provisioner.commands.apply import fill, select, take
+from provisioner.commands.apply import fill, take
 from provisioner.commands.host import run as run_on_hosts
-from provisioner.commands.options import Options
+from provisioner.commands.options import Options, select
 from provisioner.commands.view import look_at_record
 from provisioner.engine.check import Check
 from provisioner.errors import Exit, ProvisionError

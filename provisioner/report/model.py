@@ -20,6 +20,8 @@ class HostResult:
 
     host: str
     stack: str = ""
+    select: str = ""
+    """The arguments that choose this stack again: `--host 10.151.0.1`."""
     exit: Exit = Exit.OK
     seconds: float = 0.0
     connections: int = 0

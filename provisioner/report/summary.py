@@ -202,13 +202,13 @@ def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     if result.run_url:
         lines.append(f"  test run   {result.run_url}")
     if result.login:
-        lines.append(f"  login      mlflow, password from: provision secrets show login --host {result.host}")
+        lines.append(f"  login      mlflow, password from: provision secrets show login {result.select}")
     else:
         lines.append("  login      none: whoever reaches the port is in")
     lines.append(f"  secrets    {_home(state.stack_dir(result.stack))} (a rebuild needs them)")
     lines += ["", "In a client's shell:", f"  pip install mlflow=={result.version}"]
-    lines.append(f'  eval "$(provision env --host {result.host})"')
-    lines += ["", f"Keep these settings in a file:  provision init --host {result.host}"]
+    lines.append(f'  eval "$(provision env {result.select})"')
+    lines += ["", f"Keep these settings in a file:  provision init {result.select}"]
     return lines
 
 
@@ -243,7 +243,7 @@ def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
         "",
         f"{counts(result.changes)}, {size(fetched) + ' to download' if fetched else 'no download'}. "
         "Nothing was changed.",
-        f"Do it:  provision --host {result.host}",
+        f"Do it:  provision {result.select}",
     ]
     return lines
 
