@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 
 from provisioner.errors import UsageError
 from provisioner.secrets import Secret
-from provisioner.verify import Target, faults, quick, target_from, verify
+from provisioner.verify import faults
 from provisioner.verify.api import artifact_path
 from provisioner.verify.deadline import Deadline, bounded
 from provisioner.verify.http import Client, HttpError, Response
+from provisioner.verify.quick import quick
+from provisioner.verify.run import verify
 from provisioner.verify.s3 import StoreAccess, bucket_names, s3_code, s3_request
-from provisioner.verify.target import Origin, origin_of
+from provisioner.verify.target import Origin, Target, origin_of, target_from
 
 Serve = Callable[[Callable[[socket.socket], None]], Origin]
 
