@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +98,9 @@ class Tunnel:
 def forwarded(opener: Callable[[], tuple[Stream, Callable[[], None]]], port: int) -> Iterator[Path]:
     """A listening Unix socket `.s.PGSQL.<port>` in a fresh 0700 directory; each connection made to it
     is pumped to what `opener` gives. Everything ends with the context."""
+    import shutil
+    import tempfile
+
     # A short directory: the name of a Unix socket has 108 bytes at most, and TMPDIR may be long.
     directory = Path(tempfile.mkdtemp(prefix="provision-"))
     path = directory / f".s.PGSQL.{port}"

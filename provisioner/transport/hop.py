@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import ProvisionError
-from provisioner.transport import failures, hostkeys, keystore
+from provisioner.transport import early, failures, hostkeys, keystore
 from provisioner.transport.auth import KeyLogin
 from provisioner.transport.sshconfig import Endpoint
 from provisioner.transport.target import bracketed
@@ -71,12 +70,13 @@ def open_hop(
     named: bool,
 ) -> tuple[Any, HostKeyCheck]:
     """A logged-in fabric Connection over `sock` (a socket, or a gateway's channel), and its key check."""
-    from fabric import Config, Connection
+    check = HostKeyCheck(endpoint, pin)
+    # Fabric is imported while the server computes its side of the key exchange.
+    transport = early.start(sock, lambda transport: _prefer(transport, check), max(endpoint.timeout, 15.0))
+    Config, Connection = early.fabric()
     from paramiko.config import SSHConfig
     from paramiko.ssh_exception import SSHException
 
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks land on stderr
-    check = HostKeyCheck(endpoint, pin)
     connection = Connection(
         endpoint.hostname,
         user=endpoint.user,
@@ -85,7 +85,7 @@ def open_hop(
         config=Config(lazy=True, ssh_config=SSHConfig()),
         connect_kwargs={
             "sock": sock,
-            "transport_factory": lambda sock, **options: _transport(sock, check, **options),
+            "transport_factory": lambda *_, **__: transport,
             "auth_strategy": KeyLogin(endpoint, on_prompt, named),
             "banner_timeout": max(endpoint.timeout, 15.0),
             "auth_timeout": 30.0,
@@ -115,13 +115,9 @@ def hang_up(connection: Any) -> None:
     connection.client.close()
 
 
-def _transport(sock: Any, check: HostKeyCheck, **options: Any) -> Transport:
-    from paramiko.transport import Transport
-
-    transport = Transport(sock, **options)
+def _prefer(transport: Transport, check: HostKeyCheck) -> None:
     wanted = transport.get_security_options()
     wanted.ciphers = [name for name in _CIPHERS if name in wanted.ciphers] + [
         name for name in wanted.ciphers if name not in _CIPHERS and "cbc" not in name
     ]
     wanted.key_types = check.algorithms(tuple(wanted.key_types))
-    return transport

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +82,8 @@ def _text(path: Path) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(prefix=".known_hosts.", dir=path.parent)  # 0600 from the start
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

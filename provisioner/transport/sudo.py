@@ -80,7 +80,8 @@ def _with_password(start: str) -> str:
             'case "$(sudo -V 2>&1)" in sudo-rs*) pad=$(printf "%2000s" x);; esac',
             "exec 3<&0",
             '{ cat <&3 >"$dir/script"; } 2>/dev/null & feeder=$!'
-            f' printf "%s\\n%s" "$word" "$pad" | LC_ALL=C sudo -S -p "" -- sh -c {shlex.quote(inner)} sh "$dir/script" 3<&-',
+            f' printf "%s\\n%s" "$word" "$pad" | LC_ALL=C sudo -S -p "" --'
+            f' sh -c {shlex.quote(inner)} sh "$dir/script" 3<&-',
             "status=$?",
             "kill $feeder 2>/dev/null",
             'rm -rf "$dir"',
