@@ -5,7 +5,8 @@ where every user of the host could read the password. Imports first and then wai
 for the database to answer, so that it can be started while the database is still being installed.
 
 A database without tables gets them. One with tables is only moved to another schema when `migrate` is
-given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none.
+given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none; stderr, when it fails: one line
+each of `what`, `why` and `next`.
 Exit codes: 0 the schema is the one wanted · 30 the database does not answer · 31 it refuses the role
 · 32 another version's schema, and `migrate` was not given · 33 the migration failed.
 """
@@ -23,10 +24,18 @@ from typing import Any
 REFUSALS = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "Access denied")
 
 
+NEXT = {
+    30: "start the database: systemctl status postgresql",
+    31: "the role's password or rights differ from MLflow's settings: run the database step",
+    32: "moving it needs a dump first and is the work of an upgrade",
+    33: "look at it: journalctl -u provision-db-upgrade; a migration is one transaction and leaves nothing half done",
+}
+
+
 def _failed(code: int, what: str, error: object = "") -> int:
     # The first line says what happened; the rest is hints, or the whole SQL statement.
-    reason = str(error).strip().partition("\n")[0].strip()
-    print(f"{what}: {reason}" if reason else what, file=sys.stderr)
+    reason = str(error).strip().partition("\n")[0].strip() or f"exit {code}"
+    print(f"what {what}\nwhy {reason[:300]}\nnext {NEXT[code]}", file=sys.stderr)
     return code
 
 

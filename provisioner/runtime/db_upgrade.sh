@@ -11,7 +11,12 @@ unit=provision-db-upgrade
 # An earlier run's work may still go on after its connection died: it is waited for, never doubled.
 waited=0
 while systemctl is-active --quiet "$unit"; do
-	[ "$waited" -lt "$LIMIT" ] || { echo "$unit is still running" >&2; exit 34; }
+	if [ "$waited" -ge "$LIMIT" ]; then
+		echo "what an earlier run still works on MLflow's tables" >&2
+		echo "why $unit is active for more than $LIMIT s" >&2
+		echo "next wait for it: journalctl -fu $unit" >&2
+		exit 34
+	fi
 	sleep 1
 	waited=$((waited + 1))
 done

@@ -63,10 +63,10 @@ class Client:
         self.deadline = deadline  # of time.monotonic()
         self._credentials: dict[Origin, str] = {}
         common = settings.proxies.get("all_proxy", "")
-        proxies = {scheme: settings.proxies.get(scheme + "_proxy") or common for scheme in ("http", "https")}
+        named = {scheme: settings.proxies.get(scheme + "_proxy") or common for scheme in ("http", "https")}
         # urllib asks the environment, and only that, which hosts go past the proxy.
         os.environ["no_proxy"] = settings.proxies.get("no_proxy", "")
-        self._proxy = urllib.request.ProxyHandler({scheme: url for scheme, url in proxies.items() if url})
+        self._proxies = {scheme: url for scheme, url in named.items() if url}
 
     def _opener(self, url: str) -> urllib.request.OpenerDirector:
         parts = urllib.parse.urlsplit(url)
@@ -75,7 +75,7 @@ class Client:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         secure = urllib.request.HTTPSHandler(context=context)
-        return urllib.request.build_opener(self._proxy, _NoRedirect(), secure)
+        return urllib.request.build_opener(urllib.request.ProxyHandler(self._proxies), _NoRedirect(), secure)
 
     def _authorization(self, url: str) -> str:
         known = self._credentials.get(origin(url))
@@ -87,8 +87,19 @@ class Client:
             entry = None
         return _basic(entry[0], entry[2] or "") if entry else ""
 
+    def _road(self, url: str) -> str:
+        """How the address is reached, for a message."""
+        scheme, host, _ = origin(url)
+        proxy = self._proxies.get(scheme, "")
+        if not proxy or urllib.request.proxy_bypass(host):
+            return ""
+        return f" (through the proxy {host_of(proxy) or without_credentials(proxy)})"
+
     def open(self, url: str, accept: str, first_byte: bool = False) -> tuple[Any, str]:
-        """The response and the address that gave it (`first_byte`: of the file's first byte); else urllib's errors or OSError."""
+        """The response and the address that gave it (`first_byte`: of the file's first byte).
+
+        Otherwise urllib's errors, or OSError for a redirect that is not followed.
+        """
         for _ in range(6):
             parts = urllib.parse.urlsplit(url)
             if parts.username is not None:
@@ -133,7 +144,7 @@ class Client:
 
     def attempts(self, url: str, work: Callable[[], Any]) -> Any:
         """work(), again after a pause for what may pass by itself; every other way to fail is a `Failure`."""
-        host, shown = host_of(url), without_credentials(url)
+        host, shown = host_of(url), without_credentials(url) + self._road(url)
         for pause in (*PAUSES, None):
             try:
                 return work()

@@ -32,7 +32,9 @@ if [ -e "$marker" ] && [ "$(readlink -f "$VENV/bin/python" || true)" != "$system
 fi
 if [ -e "$VENV" ] && [ ! -e "$marker" ]; then
 	if [ ! -e "$building" ] && [ -n "$(ls -A "$VENV")" ]; then
-		echo "$VENV is there and was not made by this tool" >&2
+		echo "what $VENV is in the way" >&2
+		echo "why it was not made by this tool" >&2
+		echo "next move it away: mv $VENV $VENV.foreign" >&2
 		exit 20
 	fi
 	rm -rf "$VENV"
