@@ -31,11 +31,13 @@ class Run:
         stamp: str,
         emit: OnEvent,
         journal: batch.Journal = batch.no_journal,
+        owner: str = "",
     ):
         self._session = session
         self._stamp = stamp
         self._sink = emit
         self._journal = journal
+        self._owner = owner
         self._lock = threading.Condition()
         self._done: set[str] = set()
         self._planned = {p.id for p in plan.changes}
@@ -46,7 +48,7 @@ class Run:
         for planned in plan.changes:
             self._lanes.setdefault(planned.resource.lane or planned.step, []).append(planned)
         self._busy: dict[str, Future[Seen]] = {}
-        self.failed: list[ProvisionError] = []
+        self.failed: list[Exception] = []
 
     def emit(self, event: Event) -> None:
         with self._lock:
@@ -89,7 +91,9 @@ class Run:
             if not changes:
                 return known
         changes = [self._prepared(planned) for planned in changes]
-        after = batch.run(self._session, changes, stamp=self._stamp, emit=self.emit, journal=self._journal)
+        after = batch.run(
+            self._session, changes, stamp=self._stamp, emit=self.emit, journal=self._journal, owner=self._owner
+        )
         for planned in changes:
             left = planned.resource.diff(after)
             if left is not None:
@@ -176,13 +180,15 @@ class Run:
                             del self._busy[lane]
                             try:
                                 seen = seen.merge(future.result())
-                            except ProvisionError as error:
+                            except Exception as error:  # a fault too is raised once the others have ended
                                 self.failed.append(error)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                # An interrupt: without their connection the execs under way end at once, here; on the
+                # host each goes on to its end, and the work lock says so to the next run.
+                self._session.close()
                 raise
         if self.failed:
-            raise self.failed[0]
+            raise next((e for e in self.failed if not isinstance(e, ProvisionError)), self.failed[0])
         stuck = [p.id for pending in self._lanes.values() for p in pending]
         if stuck:
             raise ProvisionError(f"these changes wait for each other: {', '.join(stuck)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from provisioner.engine.probe import Seen, by_kind, fragments, read
 from provisioner.engine.quoting import emit as emit_text
 from provisioner.engine.quoting import encode, printable, word
 from provisioner.engine.resource import HostResource, Planned
-from provisioner.errors import ProvisionError
+from provisioner.errors import Locked, ProtocolError, ProvisionError
 from provisioner.transport.base import Session
 
 Journal = Callable[[Planned], str]
@@ -23,35 +24,75 @@ LOG = "/var/log/provision/audit.jsonl"
 BACKUPS = "/var/backups/provision"
 RUN = "/run/provision"
 
-# `keep` is called before anything is replaced. When a fragment fails, what this exec kept is put
-# back, what it made is removed, and the units named to `undo_unit` (they ran before) run again on it.
+# `keep PATH` comes before anything is replaced. $K holds what was there before this run, $J names what the
+# run replaced and made, whichever exec did it. A unit that ran before is named to `undo_unit UNIT PATH...`
+# ahead of its restart: when a fragment then fails, those of PATH that this run changed are put back (all
+# that this exec changed, when none is named) and the unit is started on them. `proven` ends that.
 _TOOLS = r"""
 mkdir -p -m 0700 @RUN@ && chmod 0700 @RUN@
 exec 9>>@RUN@/work
-flock -s -n 9 || exit 98
-K=@BACKUPS@/@STAMP@
-: >"$T/kept"; : >"$T/made"; : >"$T/units"
+: >"$T/none"
+O=@OWNER@
+if ! flock -s -n 9 || { [ -n "$O" ] && [ "$(head -n 1 @RUN@/owner 2>/dev/null)" != "$O" ]; }; then
+  frame locked - 0 "$T/none"; frame end - 0 "$T/none"; exit 1
+fi
+K=@BACKUPS@/@STAMP@; J=@RUN@/journal/@STAMP@
+for d in @RUN@/journal/*; do [ "$d" = "$J" ] || rm -rf -- "$d"; done
+mkdir -p "$J"
+: >>"$J/kept"; : >>"$J/made"
+: >"$T/kept"; : >"$T/made"; : >"$T/units"; : >"$T/undo"; : >"$T/back"
 keep() {
-  if [ -e "$1" ] || [ -L "$1" ]; then
+  if grep -qxF -e "$1" "$J/made"; then
+    printf '%s\n' "$1" >>"$T/made"
+  elif [ -e "$1" ] || [ -L "$1" ]; then
     if ! [ -e "$K$1" ] && ! [ -L "$K$1" ]; then
       mkdir -p "$K$(dirname "$1")"
-      cp -a -- "$1" "$K$1"
+      if [ -d "$1" ] && ! [ -L "$1" ]; then
+        # Never a copy, and never removed file by file: it may be large, or have a disk mounted in it.
+        if [ "$(stat -c %d -- "$1")" != "$(stat -c %d -- "$K")" ]; then
+          echo "$1 is a directory on a disk of its own: move it away yourself" >&2; exit 1
+        fi
+        mv -T -- "$1" "$K$1"
+      else
+        # Not at once under its name: a copy cut short must not pass for what was there.
+        rm -rf -- "$K$1.part"
+        cp -a -- "$1" "$K$1.part"
+        mv -f -T -- "$K$1.part" "$K$1"
+      fi
     fi
-    printf '%s\n' "$1" >>"$T/kept"
+    printf '%s\n' "$1" >>"$J/kept"; printf '%s\n' "$1" >>"$T/kept"
   else
-    printf '%s\n' "$1" >>"$T/made"
+    printf '%s\n' "$1" >>"$J/made"; printf '%s\n' "$1" >>"$T/made"
   fi
 }
-undo_unit() { printf '%s\n' "$1" >>"$T/units"; }
+put_back() { # PATH...: as they were before this run
+  for p; do
+    if grep -qxF -e "$p" "$J/made"; then
+      [ -e "$p" ] || [ -L "$p" ] || continue
+      if [ -d "$p" ] && ! [ -L "$p" ]; then continue; fi
+      rm -f -- "$p"
+    elif grep -qxF -e "$p" "$J/kept"; then
+      rm -rf -- "$p.provision-undo"
+      cp -a -- "$K$p" "$p.provision-undo" || continue
+      if [ -d "$p.provision-undo" ] && ! [ -L "$p.provision-undo" ]; then rm -f -- "$p"; fi
+      mv -f -T -- "$p.provision-undo" "$p" || continue
+    else
+      continue
+    fi
+    printf '%s\n' "$p" >>"$T/back"
+  done
+}
+undo_unit() {
+  printf '%s\n' "$1" >>"$T/units"; shift
+  if [ $# -eq 0 ]; then : >"$T/all"; else printf '%s\n' "$@" >>"$T/undo"; fi
+}
+proven() { : >"$T/units"; : >"$T/undo"; rm -f "$T/all"; }
 undo() {
   [ -s "$T/units" ] || return 0
-  while IFS= read -r p; do rm -rf -- "$p"; done <"$T/made"
-  while IFS= read -r p; do
-    rm -rf -- "$p.provision-undo"
-    cp -a -- "$K$p" "$p.provision-undo" && { [ -d "$p" ] && rm -rf -- "$p"; mv -f -T -- "$p.provision-undo" "$p"; }
-  done <"$T/kept"
+  [ ! -e "$T/all" ] || cat "$T/kept" "$T/made" >>"$T/undo"
+  while IFS= read -r q; do put_back "$q"; done <"$T/undo"
   systemctl daemon-reload
-  while IFS= read -r u; do systemctl reset-failed "$u"; systemctl restart --no-block "$u"; done <"$T/units"
+  while IFS= read -r u; do systemctl reset-failed "$u"; timeout 45 systemctl restart "$u"; done <"$T/units"
 }
 kept() {
   sort -u "$T/kept" | sed "s|^|$K|" >"$T/kept.list"
@@ -62,14 +103,13 @@ ended() { # status: stop here when a fragment failed
   [ "$1" -eq 0 ] && return 0
   tail -c 8000 "$T/log" >"$T/tail"
   frame failed - "$1" "$T/tail"
-  undo >/dev/null 2>&1
+  undo >/dev/null 2>&1 </dev/null
+  sort -u "$T/back" >"$T/back.list"
+  frame back - 0 "$T/back.list"
   kept
-  : >"$T/none"
   frame end - 0 "$T/none"
   exit 1
 }
-: >"$T/none"
-trap 'exit 141' PIPE
 """
 
 
@@ -93,9 +133,13 @@ def no_journal(_: Planned) -> str:
     return ""
 
 
-def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal = no_journal) -> str:
+def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal = no_journal, owner: str = "") -> str:
     """The whole script of a batch; every frame key is a group's number."""
-    body = [_TOOLS.replace("@RUN@", RUN).replace("@BACKUPS@", BACKUPS).replace("@STAMP@", word(stamp))]
+    places = {"@RUN@": word(RUN), "@BACKUPS@": word(BACKUPS), "@STAMP@": word(stamp), "@OWNER@": word(owner)}
+    tools = _TOOLS
+    for place, value in places.items():
+        tools = tools.replace(place, value)
+    body = [tools]
     for number, group in enumerate(groups(changes)):
         # Not `if ( … )`: a shell ignores `set -e` inside a condition.
         body.append(
@@ -113,22 +157,28 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal 
 
 
 def run(
-    session: Session, changes: Sequence[Planned], *, stamp: str, emit: OnEvent, journal: Journal = no_journal
+    session: Session,
+    changes: Sequence[Planned],
+    *,
+    stamp: str,
+    emit: OnEvent,
+    journal: Journal = no_journal,
+    owner: str = "",
 ) -> Seen:
     """Apply `changes` with one exec; gives what is seen afterwards.
 
-    Raises ProvisionError when a fragment failed (its files are back by then) or when a change did
-    not take.
+    `owner`: what names this run in the host's lock; nothing is done when another run has taken it.
+    Raises ProvisionError when a fragment failed (its files are back by then), Locked.
     """
     mark = script.boundary()
     frames: list[script.Frame] = []
     parts = groups(changes)
     current: list[tuple[Group, float]] = []
-    failure: list[script.Frame] = []
+    ends: dict[str, bytes] = {}
 
     def on_frame(frame: script.Frame) -> None:
         if frame.kind == "begin":
-            group = parts[int(frame.key[1:])]
+            group = _group(parts, frame.key)
             current[:] = [(group, time.monotonic())]
             for planned in group.items:
                 emit(Begun(planned))
@@ -138,8 +188,8 @@ def run(
                 emit(Done(planned, time.monotonic() - started))
         elif frame.kind == "say":
             emit(Said(changes[0].step if not current else current[0][0].items[0].step, _text(frame.data)))
-        elif frame.kind == "failed":
-            failure.append(frame)
+        elif frame.kind in {"failed", "back", "locked"}:
+            ends[frame.kind] = frame.data
         elif frame.kind == "kept":
             emit(Kept(changes[0].step, tuple(_text(frame.data).splitlines())))
         else:
@@ -147,20 +197,41 @@ def run(
 
     reader = script.FrameReader(mark, on_frame)
     patience = max(type(p.resource).patience for p in changes if isinstance(p.resource, HostResource))
-    result = session.run(encode(compose(changes, mark, stamp, journal)), on_output=reader.feed, timeout=patience)
-    if failure:
+    text = encode(compose(changes, mark, stamp, journal, owner))
+    result = session.run(text, on_output=reader.feed, timeout=patience)
+    if "locked" in ends:
+        raise Locked(
+            f"another run has taken over {session.host}",
+            why="this one was not heard of for 15 s: asleep, or its link was down",
+            next="wait for the other to end, then run the same command again",
+        )
+    if "failed" in ends:
         group, started = current[0] if current else (parts[0], time.monotonic())
-        detail = _text(failure[0].data)
+        detail = _text(ends["failed"])
         for planned in group.items:
             emit(Failed(planned, time.monotonic() - started, detail))
-        names = ", ".join(p.change.title or p.id for p in group.items)
-        said = _said(detail)
-        why = f"{said['what']}: {said['why']}" if "what" in said and "why" in said else said.get("why", last_line(detail))
-        raise ProvisionError(
-            f"{group.items[0].step}: {names} failed", why=why, next=said.get("next", ""), detail=detail
-        )
+        raise _failure(session.host, group, detail, _text(ends.get("back", b"")).splitlines())
     script.require_end(reader, result.stderr, result.status)
     return read(by_kind(probe for p in changes for probe in p.resource.probes()), frames)
+
+
+def _group(parts: Sequence[Group], key: str) -> Group:
+    if not key[1:].isdigit() or len(key) > 6 or int(key[1:]) >= len(parts):
+        raise ProtocolError("the host's answer makes no sense", why=f"it speaks of a part {key[:20]!r}")
+    return parts[int(key[1:])]
+
+
+def _failure(host: str, group: Group, detail: str, back: Sequence[str]) -> ProvisionError:
+    names = ", ".join(p.change.title or p.id for p in group.items)
+    restored = f"; put back as they were before: {', '.join(back)}" if back else ""
+    hints = [hint for p in group.items if isinstance(p.resource, HostResource) and (hint := p.resource.hint)]
+    return ProvisionError(
+        f"{group.items[0].step}: {names} failed{restored}",
+        why=reason(detail),
+        detail=detail,
+        next="\n".join([f"{hint}   (on {host})" for hint in hints[:3]])
+        or "correct that, then run the same command again: it continues from what is there",
+    )
 
 
 def _text(data: bytes) -> str:
@@ -182,6 +253,12 @@ def _said(text: str) -> dict[str, str]:
     return said
 
 
-def last_line(text: str) -> str:
+# What systemd itself says of a unit in its journal; the program's own words tell why.
+_SYSTEMD = re.compile(r"\S+\.(service|socket|timer): |(Starting|Started|Stopping|Stopped|Failed to start) ")
+
+
+def reason(text: str) -> str:
+    """The last line that says why, at most 300 characters."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    told = [line for line in lines if not _SYSTEMD.match(line)] or lines
+    return told[-1][:300] if told else ""

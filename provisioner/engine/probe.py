@@ -93,7 +93,7 @@ def read(groups: Mapping[type[Probe[Any]], Sequence[Probe[Any]]], frames: Iterab
             )
         try:
             parsed = list(kind.parse(probes, reply.data))
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, LookupError, ArithmeticError) as error:
             raise ProtocolError(f"the host's answer makes no sense ({kind.kind})", why=str(error)[:200]) from error
         if len(parsed) != len(probes):
             raise ProtocolError(f"the host's answer is not complete ({kind.kind})")

@@ -89,6 +89,11 @@ class HostResource(Resource):
     patience: ClassVar[float] = 120.0
     """Seconds an apply fragment of this kind may stay silent."""
 
+    @property
+    def hint(self) -> str:
+        """The command that tells more on the host when applying it failed; empty for none."""
+        return ""
+
     def prepare(self, session: Session, change: Change, say: Callable[[str], None]) -> Change:
         """Runs on the operator's side just before the exec, for what must be sent ahead (a
         binary); gives the change, usually with a `payload` for `apply`."""

@@ -33,6 +33,7 @@ T=$(mktemp -d /run/provision.XXXXXX 2>/dev/null || mktemp -d /tmp/provision.XXXX
 trap 'rm -rf "$T"' EXIT
 trap 'exit 129' HUP
 trap 'exit 143' TERM
+trap 'exit 141' PIPE
 frame() { # kind key status file
   set -- "$1" "$2" "$3" "$4" "$(wc -c <"$4")"
   printf '\n%s %s %s %s %d\n' "$B" "$1" "$2" "$3" "$5" >&3

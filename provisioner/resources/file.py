@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from provisioner.engine.probe import Probe, Seen
-from provisioner.engine.quoting import emit, printable, word
+from provisioner.engine.quoting import emit, printable, word, words
 from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.paths import PathProbe, PathState, ago, checked, owner_and_mode
 from provisioner.secrets import masked
@@ -33,7 +33,7 @@ class File(HostResource):
     """sh that fails when the staged file (`$f`) is not good."""
     check_in_place: str = ""
     """sh that runs after the rename, for files that only their program can check; when it fails
-    the former file is put back in the same exec."""
+    the former files are put back in the same exec."""
     parent_mode: int = 0o755
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class File(HostResource):
         reasons = []
         if state.kind == "link":
             masks = state.target == "/dev/null"
-            reasons.append("masked by a link to /dev/null" if masks else f"a link to {state.target[:80]}")
+            reasons.append("masked by a link to /dev/null" if masks else f"a link to {printable(state.target[:80])}")
         elif state.kind != "file":
             reasons.append("not a regular file")
         elif state.content != self.content:
@@ -107,7 +107,7 @@ class File(HostResource):
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
-        stage, place, prove = [], [], []
+        stage, place, rename = [], [], []
         for number, (file, _) in enumerate(items):
             target, beside = word(file.path), word(file.path + ".provision-new")
             digest = hashlib.sha256(file.content).hexdigest()
@@ -119,23 +119,15 @@ class File(HostResource):
                 f"f=$T/stage{number}",
                 f"[ -d {word(_parent(file.path))} ] || mkdir -p -m {file.parent_mode:04o} {word(_parent(file.path))}",
                 f"keep {target}",
-                f"if [ -d {target} ] && ! [ -L {target} ]; then rm -rf -- {target}; fi",
                 f'rm -f -- {beside}\ncat "$f" >{beside}',
                 owner_and_mode(file.path + ".provision-new", file.owner, file.group, file.mode),
             ]
-            prove.append(f"mv -f -T -- {beside} {target}")
-            if file.check_in_place:
-                prove.append(_check_in_place(file))
-        return "\n".join([*stage, *place, *prove])
-
-
-def _check_in_place(file: File) -> str:
-    target = word(file.path)
-    return (
-        f"if ! ( {file.check_in_place}\n); then\n"
-        f'  if [ -e "$K"{target} ]; then cp -a -- "$K"{target} {target}; else rm -f -- {target}; fi\n'
-        f"  exit 1\nfi"
-    )
+            rename.append(f"mv -f -T -- {beside} {target}")
+        # Together they were wrong, together they go back.
+        paths = words(*(file.path for file, _ in items))
+        checks = list(dict.fromkeys(file.check_in_place for file, _ in items if file.check_in_place))
+        prove = [f"if ! ( {check}\n); then put_back {paths}; exit 1; fi" for check in checks]
+        return "\n".join([*stage, *place, *rename, *prove])
 
 
 def _parent(path: str) -> str:
@@ -214,7 +206,7 @@ class Link(HostResource):
         if state.kind == "absent":
             return Change("create", "absent", title=self.path)
         if state.kind == "link":
-            return Change("change", f"led to {state.target[:80]}, wanted {self.target}", title=self.path)
+            return Change("change", f"led to {printable(state.target[:80])}, wanted {self.target}", title=self.path)
         return Change(
             "change",
             f"a {state.kind} is in its place",
@@ -235,7 +227,6 @@ class Link(HostResource):
             lines += [
                 f"mkdir -p -m 0755 {word(_parent(link.path))}",
                 f"keep {path}",
-                f"if [ -d {path} ] && ! [ -L {path} ]; then rm -rf -- {path}; fi",
                 f"ln -sfn -- {word(link.target)} {beside}",
                 f"mv -f -T -- {beside} {path}",
             ]

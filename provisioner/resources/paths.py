@@ -55,7 +55,7 @@ class PathProbe(Probe[PathState]):
         paths = list(dict.fromkeys(p.path for p in probes))
         reads = list(dict.fromkeys(p.path for p in probes if p.read))
         lines = [
-            "echo now $(date +%s)",
+            "date '+now %s'",
             f"stat -c 's|%f|%U|%G|%s|%Y|%d|%i|%n' -- {words(*paths)} 2>/dev/null || :",
             f"for p in {words(*paths)}; do",
             '  if [ -L "$p" ]; then',
@@ -75,14 +75,14 @@ class PathProbe(Probe[PathState]):
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[PathState]:
-        now = 0.0
+        now = 0
         stats: dict[str, list[str]] = {}
         links: dict[str, str] = {}
         through: dict[str, str] = {}
         contents: dict[str, bytes] = {}
         for line in output.decode("utf-8", "surrogateescape").split("\n"):
             if line.startswith("now "):
-                now = float(line[4:])
+                now = int(line[4:])
             elif line.startswith("s|"):
                 fields = line.split("|", 8)
                 stats[fields[8]] = fields
@@ -113,7 +113,7 @@ class PathProbe(Probe[PathState]):
                 content=content if probe.read else None,
                 target=links.get(probe.path, ""),
                 identity=through.get(probe.path, "") if kind == "link" else f"{device}:{inode}:{size}:{mtime}",
-                age=max(0.0, now - float(mtime)),
+                age=float(max(0, now - int(mtime))),
             )
 
 

@@ -18,8 +18,10 @@ from provisioner.engine.resource import UNKNOWN, Change, HostResource, Unknown
 from provisioner.resources.paths import PathProbe, PathState
 
 _UNIT = re.compile(r"[A-Za-z0-9@_.:-]{1,120}\.(service|timer|socket|target)")
+_ENABLED = frozenset({"enabled", "static", "alias", "enabled-runtime", "generated", "indirect"})
+"""What `systemctl enable` can do no more about."""
 _PROPERTIES = (
-    "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,"
+    "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,"
     "ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths"
 )
 
@@ -64,18 +66,21 @@ class UnitProbe(Probe[UnitState]):
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[UnitState]:
-        text = output.decode("utf-8", "replace")
-        head, *records = re.split(r"^record ", text, flags=re.MULTILINE)
+        head, *records = re.split(r"^record ", output.decode("utf-8", "replace"), flags=re.MULTILINE)
         uptime_line, _, shown = head.partition("\n")
         uptime = float(uptime_line or 0)
         recorded: dict[str, tuple[str, dict[str, str]]] = {}
         for record in records:
             name, _, body = record.partition("\n")
             recorded[name] = _record(body)
-        blocks = [_block(block) for block in shown.strip().split("\n\n")] if shown.strip() else []
-        for number, probe in enumerate(probes):
-            properties = blocks[number] if number < len(blocks) else {}
-            state = _state(properties, uptime)
+        # By name, not by position: nothing at all is shown for a name that systemd does not take.
+        blocks: dict[str, dict[str, str]] = {}
+        for text in shown.strip().split("\n\n"):
+            block = _block(text)
+            for name in (*block.get("Names", "").split(), block.get("Id", "")):
+                blocks.setdefault(name, block)
+        for probe in probes:
+            state = _state(blocks.get(probe.unit, {}), uptime)
             invocation, record_of = recorded.get(probe.unit, ("", {}))
             if invocation and invocation == state.invocation:
                 state = replace(state, record=record_of)
@@ -169,6 +174,10 @@ class Service(HostResource):
     def probe(self) -> UnitProbe:
         return UnitProbe(self.unit)
 
+    @property
+    def hint(self) -> str:
+        return f"journalctl -u {self.unit} -e"
+
     def _input_probes(self) -> dict[str, PathProbe]:
         files = {path: PathProbe(path) for path in self.inputs}
         return files | {path: PathProbe(path, read=False) for path in self.links}
@@ -196,30 +205,33 @@ class Service(HostResource):
         state = seen[self.probe]
         if state.load == "masked":
             return Change("start", "masked", title=self.unit)
+        if state.sub.startswith("auto-restart"):
+            return Change("start", "it ends again and again", title=self.unit)
         if state.active not in {"active", "reloading", "activating"}:
             reason = "absent" if state.load == "not-found" else "failed" if state.active == "failed" else "stopped"
-            if self.enabled and state.load != "not-found" and state.enabled not in {"enabled", "static", "alias"}:
+            if self.enabled and state.load != "not-found" and state.enabled not in _ENABLED:
                 reason += " and disabled"
             return Change("start", reason, title=self.unit)
         stale = self._stale(seen, state)
         if stale:
             names = ", ".join(path.rsplit("/", 1)[1] for path in stale[:3])
+            what = f"it runs with an earlier {names}" if state.record else "it is not known what it was started with"
             if all(path in self.reloads for path in stale):
                 return Change(
                     "reload",
-                    f"it has not read today's {names}",
+                    f"it has not read today's {names}" if state.record else "it is not known what it has read",
                     title=self.unit,
                     interrupts="reload, no connection is dropped",
                 )
             return Change(
                 "restart",
-                f"it runs with an earlier {names}",
+                what,
                 title=self.unit,
                 interrupts=f"restart {self.unit}, {self.cost}",
             )
         if state.need_reload:
             return Change("run", "systemd has not read its files", title=self.unit)
-        if self.enabled and state.enabled not in {"enabled", "static", "alias", "enabled-runtime", "generated"}:
+        if self.enabled and state.enabled not in _ENABLED:
             return Change("run", "disabled: it would not start at boot", title=self.unit)
         return None
 
@@ -252,27 +264,32 @@ class Service(HostResource):
                 f"  systemctl unmask -q {unit}; systemctl unmask -q --runtime {unit}; systemctl daemon-reload\nfi"
             )
         if self.enabled:
-            lines.append(f'systemctl enable -q {unit} || [ "$(systemctl is-enabled {unit})" = static ]')
+            known = "static|alias|generated|indirect|enabled-runtime"
+            lines.append(
+                f"systemctl enable -q {unit} || case $(systemctl is-enabled {unit}) in {known}) ;; *) exit 1 ;; esac"
+            )
+        undo = f"undo_unit {words(self.unit, *self.inputs, *self.links)}"
         tail = f"{{ systemctl --no-pager -q is-active {unit} || :; journalctl -u {unit} -n 20 --no-pager -o cat; exit 1; }}"
         if change.action in {"restart", "start"}:
             # What ran before must run again should this fail.
-            lines.append(f"if systemctl -q is-active {unit}; then undo_unit {unit}; fi")
+            lines.append(f"if systemctl -q is-active {unit}; then {undo}; fi")
             lines.append(f"systemctl reset-failed {unit} 2>/dev/null || :")
             lines.append(f"systemctl restart {unit} || {tail}")
         elif change.action == "reload":
-            lines.append(f"undo_unit {unit}")
+            lines.append(undo)
             lines.append(f"systemctl reload-or-restart {unit} || {tail}")
         if self.health and change.action != "run":
             lines.append(self._wait(tail))
+        lines.append("proven")
         return "\n".join(lines)
 
     def _wait(self, tail: str) -> str:
         unit = word(self.unit)
         return (
-            f"t=$(($(date +%s) + {self.health_seconds}))\n"
+            f"t=$(($(date +%s) + {self.health_seconds})); n0=$(systemctl show -p NRestarts --value {unit})\n"
             f"until ( {self.health}\n) >/dev/null 2>&1; do\n"
             # A unit with Restart=always is never failed: it has ended more than twice instead.
-            f'  n=$(systemctl show -p NRestarts --value {unit}); [ "${{n:-0}}" -lt 3 ] || '
+            f"  n=$(systemctl show -p NRestarts --value {unit}); [ $((${{n:-0}} - ${{n0:-0}})) -lt 3 ] || "
             f"{{ echo 'it ends again and again while starting' >&2; {tail}; }}\n"
             f"  if systemctl -q is-failed {unit}; then echo 'it ended while starting' >&2; {tail}; fi\n"
             f'  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within {self.health_seconds} s" >&2; {tail}; fi\n'

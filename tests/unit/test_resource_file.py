@@ -1,0 +1,218 @@
+"""Files, directories and links: decided from any state, and really made in a directory of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import grp
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from shells import SHELLS, lint
+from shells import run as run_shell
+
+from provisioner.engine import batch, plan, probe, script
+from provisioner.engine.events import Event, Kept
+from provisioner.engine.probe import Seen
+from provisioner.engine.quoting import encode
+from provisioner.engine.resource import UNKNOWN, HostResource
+from provisioner.errors import ProtocolError, ProvisionError
+from provisioner.resources.file import Directory, File, Link
+from provisioner.resources.paths import READ_LIMIT, PathProbe, PathState
+from provisioner.transport.fake import FakeSession
+
+ME = getpass.getuser()
+GROUP = grp.getgrgid(os.getgid()).gr_name
+
+states = st.builds(
+    PathState,
+    kind=st.sampled_from(["absent", "file", "directory", "link", "other"]),
+    mode=st.integers(0, 0o7777),
+    owner=st.text(max_size=8),
+    group=st.text(max_size=8),
+    content=st.one_of(st.none(), st.just(UNKNOWN), st.binary(max_size=40)),
+    target=st.text(max_size=20),
+    identity=st.text(max_size=20),
+    age=st.floats(0, 1e9),
+)
+names = st.text(
+    st.characters(blacklist_categories=("Cc", "Cs"), blacklist_characters="/|"), min_size=1, max_size=30
+).filter(lambda n: n not in {".", ".."} and len(n.encode()) < 200)
+
+
+@given(states, st.binary(max_size=60), st.integers(0, 0o777), st.sampled_from([(), ("a",), ("*",)]))
+def test_a_file_is_as_wanted_once_it_was_applied(
+    state: PathState, content: bytes, mode: int, hide: tuple[str, ...]
+) -> None:
+    file = File(id="file:x", path="/x", content=content, mode=mode, hide=hide)
+    seen = Seen({file.probe: state})
+    file.diff(seen)
+    assert file.diff(file.after(seen)) is None
+
+
+@given(states, st.integers(0, 0o7777))
+def test_a_directory_is_as_wanted_once_it_was_applied(state: PathState, mode: int) -> None:
+    directory = Directory(id="directory:x", path="/x", mode=mode)
+    seen = Seen({directory.probe: state})
+    directory.diff(seen)
+    assert directory.diff(directory.after(seen)) is None
+
+
+@given(states, st.text(min_size=1, max_size=20))
+def test_a_link_is_as_wanted_once_it_was_applied(state: PathState, target: str) -> None:
+    link = Link(id="link:x", path="/x", target=target)
+    seen = Seen({link.probe: state})
+    link.diff(seen)
+    assert link.diff(link.after(seen)) is None
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(batch, "BACKUPS", str(tmp_path / "backups"))
+    monkeypatch.setattr(batch, "LOG", str(tmp_path / "log" / "audit.jsonl"))
+    return tmp_path
+
+
+def converge(resources: list[HostResource], stamp: str = "T") -> list[Event]:
+    """One look, one batch; what is left to do afterwards is an error."""
+    session = FakeSession()
+    events: list[Event] = []
+    changes = plan.make(resources, probe.look(session, plan.probes_of(resources))).changes
+    after = batch.run(session, changes, stamp=stamp, emit=events.append)
+    assert [p.resource.diff(after) for p in changes] == [None] * len(changes)
+    assert not plan.make(resources, probe.look(session, plan.probes_of(resources)))
+    return events
+
+
+def file(path: Path, content: bytes, **more: object) -> File:
+    return File(id=f"file:{path.name}", path=str(path), content=content, owner=ME, group=GROUP, **more).of("s")  # type: ignore[arg-type]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names, st.binary(max_size=200), names)
+def test_a_file_with_any_name_and_any_bytes_is_really_made(places, name: str, content: bytes, folder: str) -> None:
+    path = places / "d" / folder / name
+    converge([file(path, content, mode=0o640)])
+    assert path.read_bytes() == content
+
+
+def test_whatever_stands_in_the_place_of_a_file_is_kept(places) -> None:
+    def link(p: Path) -> None:
+        p.symlink_to("/dev/null")
+
+    def full(p: Path) -> None:
+        p.mkdir()
+        (p / "inside").write_text("precious")
+
+    def fifo(p: Path) -> None:
+        os.mkfifo(p)
+
+    for make in (link, full, fifo):
+        path = places / make.__name__
+        make(path)
+        events = converge([file(path, b"wanted\n")], stamp=make.__name__)
+        assert path.read_bytes() == b"wanted\n"
+        kept = [Path(p) for e in events if isinstance(e, Kept) for p in e.paths]
+        assert len(kept) == 1
+        assert kept[0].is_symlink() or kept[0].exists()
+    assert (places / "backups" / "full" / str(places / "full").lstrip("/") / "inside").read_text() == "precious"
+
+
+def test_directories_and_links_are_really_made_over_what_was_there(places) -> None:
+    (places / "was-file").write_text("x")
+    (places / "was-link").symlink_to("/etc")
+    (places / "full").mkdir()
+    (places / "full" / "inside").write_text("precious")
+    wanted: list[HostResource] = [
+        Directory(id="directory:a", path=str(places / "was-file"), owner=ME, group=GROUP, mode=0o2750).of("s"),
+        Directory(id="directory:b", path=str(places / "new" / "deep"), owner=ME, group=GROUP).of("s"),
+        Link(id="link:a", path=str(places / "was-link"), target="/opt/a 'b").of("s"),
+        Link(id="link:b", path=str(places / "full"), target="was-link").of("s"),
+    ]
+    converge(wanted)
+    assert (places / "was-link").readlink() == Path("/opt/a 'b")
+    assert (places / "backups" / "T" / str(places / "full").lstrip("/") / "inside").read_text() == "precious"
+
+
+def test_files_that_fail_their_check_in_place_go_back_together(places) -> None:
+    (places / "a").write_text("old a\n")
+    files = [
+        file(places / "a", b"new a\n"),
+        file(places / "b", b"new b\n", check_in_place=f"echo 'line 3 is bad' >&2; grep -q nothing {places}/a"),
+    ]
+    with pytest.raises(ProvisionError) as caught:
+        converge(list(files))
+    assert caught.value.why == "line 3 is bad"
+    assert (places / "a").read_text() == "old a\n"
+    assert not (places / "b").exists()
+
+
+def test_a_staged_file_that_fails_its_check_changes_nothing(places) -> None:
+    with pytest.raises(ProvisionError):
+        converge([file(places / "a", b"x"), file(places / "b", b"bad", check='! grep -q bad "$f"')])
+    assert not (places / "a").exists()
+    assert not (places / "b").exists()
+
+
+def test_what_is_kept_is_what_was_there_before_the_run(places) -> None:
+    (places / "a").write_text("before\n")
+    converge([file(places / "a", b"first\n")])
+    converge([file(places / "a", b"second\n")])  # the same stamp: another exec of the same run
+    assert (places / "backups" / "T" / str(places / "a").lstrip("/")).read_text() == "before\n"
+
+
+def test_a_fifo_a_device_and_a_socket_are_looked_at_without_waiting_for_them(places) -> None:
+    os.mkfifo(places / "fifo")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(places / "s"))
+    probes = [PathProbe(str(places / "fifo")), PathProbe(str(places / "s")), PathProbe("/dev/zero")]
+    seen = probe.look(FakeSession(), probes, timeout=10)
+    assert [seen[p].kind for p in probes] == ["other"] * 3
+    sock.close()
+
+
+def test_a_large_file_is_not_brought_home(places) -> None:
+    (places / "large").write_bytes(b"x" * (READ_LIMIT + 1))
+    (places / "fits").write_bytes(b"\xff" * READ_LIMIT)
+    large, fits = PathProbe(str(places / "large")), PathProbe(str(places / "fits"))
+    seen = probe.look(FakeSession(), [large, fits])
+    assert seen[large].content is None
+    assert seen[fits].content == b"\xff" * READ_LIMIT
+
+
+@given(st.binary(max_size=400))
+def test_an_answer_that_makes_no_sense_is_an_error_and_no_crash(data: bytes) -> None:
+    frame = script.Frame("probe", "paths", 0, data)
+    groups = probe.by_kind([PathProbe("/x")])
+    with contextlib.suppress(ProtocolError):
+        probe.read(groups, [frame])
+
+
+@pytest.mark.parametrize(
+    "line", [b"now inf", b"now nan", b"s|zz|a|b|1|2|3|4|/x", b"s|81a4|r|r|1|9e999|1|1|/x", b"s|1", b"c|%%|/x", b"l|a"]
+)
+def test_a_forged_line_about_a_path_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        probe.read(probe.by_kind([PathProbe("/x")]), [script.Frame("probe", "paths", 0, b"now 5\n" + line + b"\n")])
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_the_scripts_run_in_every_shell_a_host_may_have(places, shell: list[str]) -> None:
+    wanted: list[HostResource] = [
+        file(places / "a b'c", bytes(range(256)), check="true", check_in_place="true"),
+        Directory(id="directory:d", path=str(places / "d"), owner=ME, group=GROUP).of("s"),
+        Link(id="link:l", path=str(places / "l"), target="d").of("s"),
+    ]
+    seen = probe.look(FakeSession(), plan.probes_of(wanted))
+    changes = plan.make(wanted, seen).changes
+    text = batch.compose(changes, "0" * 32, "T")
+    assert lint(text) == ""
+    done = run_shell(shell, encode(text))
+    assert done.returncode == 0, done.stderr
+    assert (places / "a b'c").read_bytes() == bytes(range(256))
+    assert not list(places.glob("*.provision-*"))
