@@ -119,7 +119,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
 
 
 def _installed(value: object, host: str, path: str) -> Installed:
-    if not isinstance(value, dict) or not {"source", "sha256"} <= value.keys() <= _INSTALLED.keys():
+    if not isinstance(value, dict) or "source" not in value or not value.keys() <= _INSTALLED.keys():
         raise _unusable(host, path, "store.installed: expected source, sha256, version, url and download")
     fields: dict[str, Any] = {}
     for name, each in value.items():
@@ -129,6 +129,8 @@ def _installed(value: object, host: str, path: str) -> Installed:
             raise _unusable(
                 host, path, f"store.installed.{name}: expected {error}, not {checks.shown(each)}"
             ) from error
+    if not (fields.get("sha256") or fields.get("download")):
+        raise _unusable(host, path, "store.installed: expected sha256 or download")
     return Installed(**fields)
 
 

@@ -23,12 +23,13 @@ _BINARY = ("store.binary", "store.url", "store.sha256")
 class Installed:
     """The MinIO binary a stack runs, as its host recorded it.
 
-    `sha256` is the binary's own; `url` and `download` (SHA-256 of the file behind it, which may be an
-    archive) say where it can be had again and are empty for a file of the operator's.
+    `download` is the SHA-256 of the file it came from, `sha256` the binary's own: empty where that file
+    is an archive or nobody had it here yet. `url` says where the file can be had again and is empty for one
+    of the operator's.
     """
 
     source: BinarySource
-    sha256: str
+    sha256: str = ""
     version: str = ""
     url: str = ""
     download: str = ""
@@ -154,12 +155,12 @@ def binary(settings: Settings, hint: str | None = None) -> Binary:
     if store.url is not None:
         known = was is not None and was.source == "url" and (was.url, was.download) == (store.url, store.sha256)
         wanted, version = (was.sha256, was.version) if was is not None and known else (None, "")
-        return Binary("url", wanted=wanted, url=store.url, sha256=store.sha256, version=version)
+        return Binary("url", wanted=wanted or None, url=store.url, sha256=store.sha256, version=version)
     if was is None:
         return Binary("default")
     return Binary(
         was.source,
-        wanted=was.sha256,
+        wanted=was.sha256 or None,
         path=hint if was.source == "file" else None,
         url=was.url or None,
         sha256=was.download or None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner import controller, record, vault
+from provisioner.commands.options import select
 from provisioner.door import Door, decide
 from provisioner.engine import plan, probe
 from provisioner.engine.apply import observe
@@ -21,7 +22,7 @@ from provisioner.resources.file import Directory, File
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.secrets import Secret
 from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
-from provisioner.steps import Context, Step, needed, ordered
+from provisioner.steps import Context, Step, needed, ordered, settled
 from provisioner.transport.base import Session
 
 FACTS = FactsProbe()
@@ -116,6 +117,7 @@ def look(
             stack=request.id,
             deep=deep,
         )
+        context = replace(context, settings=settled(context, ordered(settings)))
         missing = [p for p in _probes(context, chosen) if p not in seen]
         if not missing:
             break
@@ -123,6 +125,7 @@ def look(
             raise ProtocolError("the host keeps changing while it is looked at")
         seen = seen.merge(probe.look(session, missing))
         looks += 1
+    settings = context.settings
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
@@ -161,7 +164,7 @@ def look_at_record(session: Session, request: StackRequest) -> View:
         raise Refused(
             f"{session.host} carries no stack of this tool",
             why=f"it has no {RECORD}",
-            next=f"provision --host {request.host.name}",
+            next=f"provision {select(request)}",
         )
     recorded = record.parse_recorded(state.content, session.host)
     settings = effective(request.flags, request.inventory or {}, recorded)

@@ -21,9 +21,12 @@ from provisioner.transport.base import Session
 
 @dataclass(frozen=True)
 class Sent:
-    """A file of the operator's machine (or a member of the tar.gz there); None: nobody knows where it is now."""
+    """A file of the operator's machine: the program, or a tar.gz with it."""
 
     path: str | None
+    """None: nobody knows where it is now."""
+    sha256: str
+    """Of that file."""
 
 
 @dataclass(frozen=True)
@@ -146,15 +149,15 @@ class Binary(HostResource):
         if self.source.path is None:
             raise UsageError(
                 f"{self.path} must be installed again, and no file is known that it could come from",
-                why=f"it came from a file of an operator's machine, with sha256 {self.sha256}",
+                why=f"it came from a file of an operator's machine, with sha256 {self.source.sha256}",
                 next=f"name that file: --set {self.setting}=PATH",
             )
         program = elf.open_program(self.source.path, self.members)
         fits(program, self.architecture)
-        if self.sha256 and program.sha256 != self.sha256:
+        if program.download != self.source.sha256:
             raise Refused(
-                f"{program.path} is not the program that this stack runs",
-                why=f"its sha256 is {program.sha256}, wanted {self.sha256}",
+                f"{program.path} is not the file that this stack's program came from",
+                why=f"its sha256 is {program.download}, wanted {self.source.sha256}",
                 next=f"to change to this file, name it: --set {self.setting}={program.path}",
             )
         return program

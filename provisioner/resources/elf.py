@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import tarfile
@@ -72,6 +73,18 @@ def open_program(path: str | Path, members: Sequence[str]) -> Program:
     """The program at `path`; UsageError (64) when it is missing, unreadable, or an archive without it."""
     where = Path(path).expanduser().absolute()
     try:
+        seen = where.stat()
+        return _opened(where, tuple(members), (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+    except OSError as error:
+        raise UsageError(
+            f"{where} cannot be read: {error.strerror or error}",
+            next="correct the path, or leave it out to keep what the host has",
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(where: Path, members: tuple[str, ...], _stamp: tuple[int, ...]) -> Program:
+    try:
         with where.open("rb") as file:
             if not where.is_file():
                 raise UsageError(f"{where} is not a file")
@@ -83,11 +96,6 @@ def open_program(path: str | Path, members: Sequence[str]) -> Program:
         return _inside(where, download, members)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
         raise UsageError(f"{where} is not a whole tar.gz", why=str(error)[:200], next="fetch it again") from error
-    except OSError as error:
-        raise UsageError(
-            f"{where} cannot be read: {error.strerror or error}",
-            next="correct the path, or leave it out to keep what the host has",
-        ) from error
 
 
 def _inside(where: Path, download: str, members: Sequence[str]) -> Program:

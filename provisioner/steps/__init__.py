@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from provisioner.door import Door
@@ -101,6 +101,17 @@ def ordered(settings: Settings, steps: Mapping[str, Step] | None = None) -> list
         done.append(ready[0])
         names |= {ready[0].name, ready[0].provides}
     return done
+
+
+def settled(context: Context, steps: Iterable[Step]) -> Settings:
+    """The settings as the host shall record them: a step with a `settle(context)` fills in what its
+    choice means (the build behind `store.binary`), so that a plain re-run keeps it."""
+    settings = context.settings
+    for step in steps:
+        settle: Callable[[Context], Settings] | None = getattr(step, "settle", None)
+        if settle is not None:
+            settings = settle(replace(context, settings=settings))
+    return settings
 
 
 def needed(step: Step, steps: Sequence[Step]) -> list[Step]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from provisioner import controller
 from provisioner.assets import render
 from provisioner.engine.check import Check
-from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
 from provisioner.errors import ProvisionError, UsageError
-from provisioner.resources import elf
 from provisioner.resources.binary import Binary, Fetched, Sent, Source
 from provisioner.resources.drop_ins import DropIns
 from provisioner.resources.file import Directory, File, Link
@@ -19,8 +20,7 @@ from provisioner.resources.tree import DataDirectory
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.secrets import Secret
-from provisioner.settings import Binary as Wanted
-from provisioner.settings import Installed, Settings
+from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
 from provisioner.steps import Context
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
@@ -48,6 +48,9 @@ class Minio:
 
     def applies(self, settings: Settings) -> bool:
         return settings.store.engine == "minio"
+
+    def settle(self, context: Context) -> Settings:
+        return settled(context)
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
         return program(context).probe, UnitProbe(UNIT)
@@ -94,76 +97,82 @@ class Minio:
         yield from _program_check(context)
 
     def headline(self, context: Context) -> str:
+        installed = settled(context).installed
         found = installed_build(context)
-        known = str(found) if found else _named(wanted_binary(context.settings, context.store_hint))
+        known = installed.version if installed else ""
+        if known != DEFAULT_VERSION and (found or not known):
+            known = str(found or "the build that was named")
         holes = ", known holes" if found and found.holes else ""
         return f"{known}{holes}, data in {context.settings.store.data}"
 
 
 def program(context: Context) -> Binary:
-    """The server's program. Its path is told by the hash that its source is known by, so that a plain
-    re-run names the same one; UsageError (64) when a named file cannot be used."""
-    wanted = wanted_binary(context.settings, context.store_hint)
-    source, sha256, key = _source(wanted, context.facts.architecture)
+    """The server's program, named on the host by the hash of the file it comes from.
+
+    UsageError (64) when a file of this machine that was named cannot be used.
+    """
+    settings = settled(context)
+    installed = settings.installed
+    assert installed is not None
+    key = installed.download or installed.sha256
+    source: Source = Fetched(installed.url, key)
+    if installed.source == "file":
+        source = Sent(settings.store.binary or context.store_hint, key)
     return Binary(
         id="binary:minio",
         path=f"{BUILDS}/minio-{key[:12]}",
         source=source,
-        sha256=sha256,
+        sha256=installed.sha256 or None,
         members=MEMBERS,
         links=(PROGRAM,),
         architecture=context.facts.architecture,
         ways_out=WAYS_OUT,
+        deep=context.deep,
     )
 
 
-def _source(wanted: Wanted, architecture: str) -> tuple[Source, str | None, str]:
-    """Where it comes from, its own hash when known, and the hash that names it on the host."""
-    if wanted.source == "file":
-        if wanted.path is not None and wanted.wanted is None:
-            local = elf.open_program(wanted.path, MEMBERS)
-            if wanted.sha256 not in (None, local.sha256, local.download):
-                raise UsageError(
-                    f"{local.path} has not the sha256 that store.sha256 names",
-                    why=f"it is {local.download}",
-                    next="correct one of them",
-                )
-            return Sent(wanted.path), local.sha256, local.sha256
-        digest = wanted.wanted or ""
-        return Sent(wanted.path), digest, digest
-    if wanted.url is not None and wanted.sha256 is not None:
-        return Fetched(wanted.url, wanted.sha256), wanted.wanted, wanted.sha256
-    default = DEFAULT.get(architecture, DEFAULT["amd64"])
-    return default, wanted.wanted, default.sha256
+def settled(context: Context) -> Settings:
+    """The settings with the build that they mean, as the host shall record it: a plain re-run keeps it,
+    whatever a later release of this tool pins."""
+    settings, was = context.settings, context.settings.installed
+    wanted = wanted_binary(settings, context.store_hint)
+    if settings.store.binary is not None:
+        now = _local(settings, context.stack or "unnamed")
+    elif wanted.source == "file" and was is not None:
+        return settings
+    elif wanted.url is not None and wanted.sha256 is not None:
+        version = DEFAULT_VERSION if wanted.sha256 in {each.sha256 for each in DEFAULT.values()} else ""
+        now = Installed(wanted.source, "", version, wanted.url, wanted.sha256)
+    else:
+        default = DEFAULT.get(context.facts.architecture, DEFAULT["amd64"])
+        now = Installed("default", "", DEFAULT_VERSION, default.url, default.sha256)
+    if was is not None and (was.url, was.download or was.sha256) == (now.url, now.download):
+        now = was
+    elif settings.store.binary is not None:
+        found = build(release_in(Path(settings.store.binary)))
+        now = replace(now, version=str(found) if found.day else "")
+    return with_installed(settings, now)
 
 
-def installed(context: Context, seen: Seen) -> Installed | None:
-    """What stack.toml records once the program is on the host; None while it is not."""
-    wanted = wanted_binary(context.settings, context.store_hint)
-    binary = program(context)
-    state = seen.get(binary.probe)
-    if state is None or state.kind != "file" or not state.sha256:
-        return None
-    version = str(build(state.version, state.sha256))
-    if binary.source in DEFAULT.values():
-        version = DEFAULT_VERSION
-    if isinstance(binary.source, Fetched):
-        return Installed(wanted.source, state.sha256, version, binary.source.url, binary.source.sha256)
-    return Installed("file", state.sha256, version)
+def _local(settings: Settings, stack: str) -> Installed:
+    """A file of this machine, by its hash."""
+    assert settings.store.binary is not None
+    local = controller.local_file(settings.store.binary, stack)
+    if settings.store.sha256 not in (None, local.sha256):
+        raise UsageError(
+            f"{local.path} has not the sha256 that store.sha256 names",
+            why=f"its sha256 is {local.sha256}",
+            next="correct one of them",
+        )
+    with Path(local.path).open("rb") as file:
+        archive = file.read(2) == b"\x1f\x8b"
+    return Installed("file", "" if archive else local.sha256, "", "", local.sha256)
 
 
 def installed_build(context: Context) -> Build | None:
     """The build that is on the host now, when it has been seen."""
     state = context.seen.get(program(context).probe)
     return build(state.version, state.sha256) if state is not None and state.kind == "file" else None
-
-
-def _named(wanted: Wanted) -> str:
-    if wanted.version:
-        return wanted.version
-    return {"default": DEFAULT_VERSION, "url": "the build of store.url", "file": "the build of store.binary"}[
-        wanted.source
-    ]
 
 
 def _environment(context: Context) -> str:

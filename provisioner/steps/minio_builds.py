@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,21 @@ def release_in(path: Path) -> str:
     """The version line that a program would print, read from its bytes; empty when it holds none.
 
     For a file that was not run yet. A tar.gz tells nothing this way."""
+    seen = path.stat()
+    return _release(path, (seen.st_ino, seen.st_size, seen.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=8)
+def _release(path: Path, _stamp: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         tail = b""
         while chunk := file.read(2**22):
-            match = re.search(rb"(?:RELEASE|DEVELOPMENT)\.\d{4}-\d\d-\d\dT[\d-]{8}Z", tail + chunk)
-            if match:
-                return f"minio version {match[0].decode()}"
+            block = tail + chunk
+            at = block.find(b"RELEASE.20")
+            while at >= 0:
+                match = re.match(rb"RELEASE\.\d{4}-\d\d-\d\dT[\d-]{8}Z", block[at : at + 40])
+                if match:
+                    return f"minio version {match[0].decode()}"
+                at = block.find(b"RELEASE.20", at + 1)
             tail = chunk[-64:]
     return ""
