@@ -5,8 +5,8 @@ where every user of the host could read the password. Imports first and then wai
 for the database to answer, so that it can be started while the database is still being installed.
 
 A database without tables gets them. One with tables is only moved to another schema when `migrate` is
-given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none; stderr, when it fails: one line
-each of `what`, `why` and `next`.
+given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none;
+stderr, when it fails: one line each of `what`, `why` and `next`.
 Exit codes: 0 the schema is the one wanted · 30 the database does not answer · 31 it refuses the role
 · 32 another version's schema, and `migrate` was not given · 33 the migration failed.
 """
@@ -28,7 +28,7 @@ NEXT = {
     30: "start the database: systemctl status postgresql",
     31: "the role's password or rights differ from MLflow's settings: run the database step",
     32: "moving it needs a dump first and is the work of an upgrade",
-    33: "look at it: journalctl -u provision-db-upgrade; a migration is one transaction and leaves nothing half done",
+    33: "read the database's own log; PostgreSQL has undone what was begun",
 }
 
 
