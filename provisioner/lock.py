@@ -33,17 +33,18 @@ mkdir -p -m 0700 /run/provision && chmod 0700 /run/provision
 o=/run/provision/owner
 show() { printf '%s ' "$1"; tail -n +2 "$o" 2>/dev/null | head -c 200 | tr '\n' ' '; echo; }
 exec 8>>/run/provision/session 9>>/run/provision/work
-if ! flock -n 8; then
+until=$(($(date +%s) + @WAIT@))
+take() { # fd: all that is left of the time is for it
+  flock -n "$1" && return 0
   show wait
-  flock -w @WAIT@ 8 || { show busy; exit 0; }
-fi
-if ! flock -n 9; then
-  show wait
-  flock -w @WAIT@ 9 || { show busy; exit 0; }
-fi
-flock -u 9; exec 9>&-
+  left=$((until - $(date +%s)))
+  flock -w $((left > 0 ? left : 0)) "$1"
+}
+take 8 && take 9 || { show busy; exit 0; }
 printf 'held '; head -n 1 "$o" 2>/dev/null | head -c 80 || :; echo
 printf '%s\n%s\n' @ID@ @WHO@ >"$o.new" && mv -f "$o.new" "$o"
+# Only now: an exec of the run that was here before finds the lock taken, or its owner gone.
+flock -u 9; exec 9>&-
 echo ready
 while [ "$(timeout 13 head -c 1 | wc -c)" -eq 1 ]; do :; done
 }
@@ -55,6 +56,8 @@ main
 class Holding:
     moved: bool
     """Another run held the lock since the host was looked at: look again."""
+    owner: str
+    """What names this run on the host; each writing exec looks whether it still does."""
 
 
 @contextmanager
@@ -64,15 +67,20 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
     `seen_owner` is the content of OWNER when the host was looked at; `say` gets a sentence while
     waiting.
     """
-    who = f"{getpass.getuser()}@{socket.gethostname()}, pid {os.getpid()}, {command}, since {_now()}"
-    script = _SCRIPT.replace("@WAIT@", str(WAIT)).replace("@ID@", secrets.token_hex(8)).replace("@WHO@", word(who))
+    who = f"{operator()}, pid {os.getpid()}, {command}, since {_now()}"
+    owner = secrets.token_hex(8)
+    script = _SCRIPT.replace("@WAIT@", str(WAIT)).replace("@ID@", owner).replace("@WHO@", word(who))
     held = session.hold(encode(script))
     try:
         previous = ""
         while True:
-            line = held.read_line(WAIT * 2 + 10)
+            line = held.read_line(WAIT + 20)
             if line is None:
-                raise ProtocolError("the host's lock could not be taken", why="the connection gave no answer")
+                raise ProtocolError(
+                    "the host's lock could not be taken",
+                    why="the connection gave no answer",
+                    next="run the same command again",
+                )
             kind, _, rest = printable(line.rstrip("\n")).partition(" ")
             if kind == "wait":
                 say(f"waits for {rest.strip() or 'another run'}")
@@ -87,9 +95,18 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
             elif kind == "ready":
                 break
         first = seen_owner.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
-        yield Holding(moved=previous != first)
+        yield Holding(moved=previous != first, owner=owner)
     finally:
         held.release()
+
+
+def operator() -> str:
+    """`anna@laptop`; a container's user may have no name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def _now() -> str:

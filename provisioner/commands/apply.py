@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -64,6 +62,8 @@ class Converge:
         refuse_what_is_unsafe(view, self.options)
         if view.plan:
             view = self._change(view)
+        elif view.secrets.to_controller:
+            vault.write_controller(view.secrets.vault)
         if self.steps:
             return
         if view.plan or self.options.verify:
@@ -74,6 +74,8 @@ class Converge:
     def _look(self) -> View:
         view = look(self.session, self.request, self.steps, deep=self.options.deep)
         fill(self.result, view)
+        # What a run reports as changes it has made, so that a refusal reports none.
+        self.result.changes = []
         self.reporter.connected(self.result)
         return view
 
@@ -86,9 +88,6 @@ class Converge:
         if self.result.fresh:
             headline = f"{len(checks)} checks"
             self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
-        # Before the host gets them: a killed run must not lose what it generated.
-        if view.secrets.to_controller:
-            vault.write_controller(view.secrets.vault)
         owner = view.seen[lock.OWNER].content
         with lock.hold(
             self.session,
@@ -100,15 +99,27 @@ class Converge:
                 view = look(self.session, self.request, self.steps, deep=self.options.deep)
                 refuse_what_is_unsafe(view, self.options)
                 fill(self.result, view)
-            self._run(view)
+                self.result.changes = []
+            # Before the host gets them: a killed run must not lose what it generated. Not before the lock:
+            # of two first runs at once only one's secrets come to be.
+            if view.secrets.to_controller:
+                vault.write_controller(view.secrets.vault)
+            self._run(view, holding.owner)
         controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
         return view
 
-    def _run(self, view: View) -> None:
+    def _run(self, view: View, owner: str) -> None:
         collector = Collector(self, view)
         self.result.changes = []
         self.reporter.starting(self.result, list(dict.fromkeys(p.step for p in view.plan.changes)))
-        run = Run(self.session, view.plan, stamp=self.stamp, emit=collector.event, journal=collector.journal)
+        run = Run(
+            self.session,
+            view.plan,
+            stamp=self.stamp,
+            emit=collector.event,
+            journal=collector.journal,
+            owner=owner,
+        )
         try:
             run.all()
         finally:
@@ -164,7 +175,7 @@ class Collector:
             reason=planned.change.reason,
             result=result,
             seconds=seconds,
-            operator=f"{getpass.getuser()}@{socket.gethostname()}",
+            operator=lock.operator(),
         )
 
     def event(self, event: Event) -> None:

@@ -237,9 +237,15 @@ def _record_resources(settings: Settings, secrets: vault.Vault, stack: str, deep
 
 def _recorded(state: PathState, copy: Recorded | None, host: str) -> Recorded | None:
     """The host's record; after a rebuild there is none and this machine's copy stands in."""
-    if state.kind == "file" and isinstance(state.content, bytes):
-        return record.parse_recorded(state.content, host)
-    return copy
+    if state.kind == "absent":
+        return copy
+    if not isinstance(state.content, bytes):
+        raise Refused(
+            f"{RECORD} on {host} is not a file that can be used",
+            why=f"it is a {state.kind}" if state.kind != "file" else "it is too large",
+            next="look at it there; moved away, this machine's copy of the settings is used",
+        )
+    return record.parse_recorded(state.content, host)
 
 
 def _host_vault(state: PathState, host: str) -> vault.Vault | None:
