@@ -102,24 +102,54 @@ class PythonEnv(HostResource):
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
-        parts = []
+        parts = [_PROGRESS]
         for environment, _ in items:
-            lock = runtime.lock(environment.version).encode()
+            making = runtime.make(
+                environment.path,
+                lock_path="@T@/lock",
+                uv=UV,
+                python=environment.python,
+                version=environment.version,
+            )
             parts += [
-                f'{emit(lock)} >"$T/lock"',
+                f'{emit(runtime.lock(environment.version).encode())} >"$T/lock"',
                 "mkdir -p -m 0755 " + word(UV.rsplit("/", 1)[0]),
+                # Not `|| …`: a shell ignores `set -e` on the left of it.
+                "{ set +e; ( set -e",
                 programs.call("fetch_wheel", pins.fetch_spec(pins.UV, UV), interpreter=environment.python),
-                _with_lock(
-                    runtime.make(
-                        environment.path,
-                        lock_path="@T@/lock",
-                        uv=UV,
-                        python=environment.python,
-                        version=environment.version,
-                    )
-                ),
+                _with_lock(making),
+                '); echo $? >"$T/made.rc"; } 2>&1 | told',
+                '[ "$(cat "$T/made.rc")" -eq 0 ]',
             ]
         return "\n".join(parts)
+
+
+# uv writes plain lines when it has no terminal: `Resolved 93 packages in 1.24s`, `Downloading pyarrow
+# (47.7MiB)` for files from 1 MiB, ` Downloaded pyarrow`, `Installed 93 packages`. It never says how far
+# one file is.
+_PROGRESS = r"""
+told() {
+  sizes=; got=0; all=0; packages=
+  while IFS= read -r line; do
+    printf '%s\n' "$line"
+    set -f; set -- $line; set +f
+    case ${1:-} in
+      progress) say "uv itself: $((${2%%[!0-9]*} / 1000000)) of $((${3%%[!0-9]*} / 1000000)) MB" ;;
+      Resolved) packages="${2:-} packages, "; say "${packages}downloading" ;;
+      Downloading)
+        n=${3:-}; n=${n#\(}
+        case $n in *MiB\)) n=${n%%[!0-9]*}; n=${n:-0} ;; *) n=0 ;; esac
+        sizes="$sizes ${2:-}:$n"; all=$((all + n))
+        say "${packages}${got} of ${all} MiB" ;;
+      Downloaded)
+        n=${sizes##* "${2:-}":}; n=${n%% *}
+        case $n in ''|*[!0-9]*) ;; *) got=$((got + n)); say "${packages}${got} of ${all} MiB" ;; esac ;;
+      Prepared) say "${packages}installing" ;;
+      Installed) say "${packages}compiling" ;;
+    esac
+  done
+}
+"""
 
 
 def _with_lock(fragment: str) -> str:

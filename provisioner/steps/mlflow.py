@@ -15,20 +15,21 @@ from provisioner.resources.answers import Ask, answers
 from provisioner.resources.drop_ins import DropInProbe, DropIns
 from provisioner.resources.file import Directory, File, Link
 from provisioner.resources.paths import PathProbe
+from provisioner.resources.postgresql.clusters import VERSIONS, Cluster
 from provisioner.resources.python_env import PythonEnv
-from provisioner.resources.schema import Schema, SchemaProbe
+from provisioner.resources.schema import Schema
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
 from provisioner.steps import Context, mlflow_environment
+from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
+from provisioner.steps.postgres import server
 
 UNIT = "mlflow-server.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 ENVIRONMENT = "/etc/mlflow/mlflow.env"
-IDENTITY = "/etc/mlflow/database.identity"
-"""Written by the step `database`: another database under the same address is another input."""
 CURRENT = f"{runtime.HOME}/current"
 USER = "mlflow"
 _INTERPRETER = PathProbe("/usr/bin/python3")
@@ -52,7 +53,7 @@ class Mlflow:
             _INTERPRETER,
             venv.probe,
             IndexProbe(venv.path, venv.python),
-            SchemaProbe(context.settings.database.name),
+            *(server(context, Cluster(version)) for version in VERSIONS),
             UnitProbe(UNIT),
             DropInProbe(UNIT),
         )
@@ -86,10 +87,11 @@ class Mlflow:
             Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
             Schema(
                 id="schema:mlflow",
-                database=context.settings.database.name,
                 environment=venv.path,
                 env_file=ENVIRONMENT,
-                needs=(venv.id, "step:database"),
+                server=server(context),
+                # Not the database itself: what makes the tables loads for some seconds and then waits for it.
+                needs=(venv.id, "package:postgresql"),
             ),
             Service(
                 id=f"unit:{UNIT}",

@@ -11,11 +11,11 @@ from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable, word
 from provisioner.resources.drop_ins import DropInProbe, DropIns
 from provisioner.resources.python_env import PythonEnv
-from provisioner.resources.schema import SchemaProbe
 from provisioner.resources.unit import UnitProbe
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
 from provisioner.steps import Context, mlflow_environment
+from provisioner.steps.postgres import state
 
 DISK = 2_300_000_000
 """Bytes that an installation needs at its peak, its cache included (measured 1.9 GB)."""
@@ -75,11 +75,11 @@ def _python(context: Context) -> Check:
 
 
 def _disk(context: Context, venv: PythonEnv) -> Iterable[Check]:
-    state = context.seen.get(venv.probe)
+    found = context.seen.get(venv.probe)
     free = context.facts.free.get("/opt", 0)
-    if state is None or not free:
+    if found is None or not free:
         return
-    if state.seen.state == "complete":
+    if found.seen.state == "complete":
         yield Check("disk", "disk", "ok", detail=f"{_gigabytes(free)} free at /opt")
     elif free < DISK:
         yield Check(
@@ -147,22 +147,22 @@ def _port(context: Context) -> Check:
 
 
 def _schema(context: Context) -> Iterable[Check]:
-    state = context.seen.get(SchemaProbe(context.settings.database.name))
-    if state is None or not state.head or state.head == runtime.SCHEMA_HEAD:
+    database = state(context).database
+    if database is None or database.revision in {"", runtime.SCHEMA_HEAD}:
         return
     yield Check(
         "schema",
         "database schema",
         "fail",
-        detail=f"the database has the schema {state.head}, MLflow {context.settings.mlflow.version} works with "
-        f"{runtime.SCHEMA_HEAD}: it was made by another version",
+        detail=f"the database has the schema {printable(database.revision)}, MLflow {context.settings.mlflow.version} "
+        f"works with {runtime.SCHEMA_HEAD}: it was made by another version",
         fix="moving it is the work of `provision upgrade`; until then run the version that made it",
     )
 
 
 def _foreign(context: Context, venv: PythonEnv) -> Iterable[Check]:
-    state = context.seen.get(venv.probe)
-    if state is not None and state.seen.state == "foreign":
+    found = context.seen.get(venv.probe)
+    if found is not None and found.seen.state == "foreign":
         yield Check(
             "mlflow-foreign",
             "MLflow's folder",
@@ -170,7 +170,7 @@ def _foreign(context: Context, venv: PythonEnv) -> Iterable[Check]:
             detail=f"{venv.path} is there and was not made by this tool",
             fix=f"move it away: mv {venv.path} {venv.path}.before",
         )
-    elif state is not None and (added := runtime.added(state.seen)):
+    elif found is not None and (added := runtime.added(found.seen)):
         names = ", ".join(added[:4]) + (f" and {len(added) - 4} more" if len(added) > 4 else "")
         yield Check("mlflow-added", "packages", "warn", detail=f"installed besides the lock, kept: {names}")
     unit = context.seen.get(UnitProbe("mlflow-server.service"))
