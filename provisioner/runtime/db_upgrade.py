@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
         print(f"schema {before} {head}")
         return 0
     if not unfinished and "migrate" not in arguments:
-        return _failed(32, f"the database has schema {before}, this version wants {head}")
+        return _failed(32, "the database holds another version's tables", f"schema {before}, wanted {head}")
     try:
         if unfinished:
             utils._initialize_tables(engine)
