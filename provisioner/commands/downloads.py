@@ -17,8 +17,12 @@ from provisioner.resources.binary import Binary, reachability
 from provisioner.resources.package import Package
 from provisioner.transport.base import Session
 
-# The sites of apt's sources, at most three: a broken third-party list alone stops nothing.
-_APT_SITES = "apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | sort -u | head -n 3"
+# The sites of apt's sources, at most three: a broken third-party list alone stops nothing. Not
+# `indextargets`: it is empty until the first `apt-get update`.
+_APT_SITES = (
+    "apt-get --print-uris update 2>/dev/null | sed -n \"s|^'\\([^/']*/*[^/']*\\)/.*|\\1|p\" | sort -u | head -n 3"
+)
+_APT_PROXY = "apt-config dump 2>/dev/null | grep -qi '^acquire::[a-z]*::proxy.* \"[^\"]'"
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,14 @@ class ReachProbe(Probe[str]):
             lines.append(
                 f"sites=$({_APT_SITES})\n"
                 'if [ -z "$sites" ]; then echo "apt fail no package sources are configured"; else\n'
-                "n=0; for s in $sites; do\n"
+                # Behind a proxy names need not resolve here; files and discs have none.
+                f'n=0; if {_APT_PROXY} || [ -n "${{http_proxy:-}}" ]; then n=1; fi\n'
+                "for s in $sites; do\n"
+                "  case $s in file:* | copy:* | cdrom:*) n=1; continue ;; esac\n"
                 "  h=${s#*://}; h=${h%%/*}; h=${h##*@}\n"
                 '  getent hosts "${h%%:*}" >/dev/null && n=1\n'
-                'done; [ $n -eq 1 ] && echo "apt ok 0" || echo "apt fail $(echo $sites) cannot be resolved"; fi'
+                'done; if [ $n -eq 1 ]; then echo "apt ok 0"\n'
+                'else echo "apt fail $(echo "$sites" | tr "\\n" " ")cannot be resolved"; fi; fi'
             )
         return "\n".join(lines)
 
