@@ -131,12 +131,12 @@ class Identity(HostResource):
             return Change("create", "absent", title=self.path)
         if file.kind != "file" or (file.mode, file.owner, file.group) != (0o644, "root", "root"):
             return Change("change", "not a plain file of root, mode 0644", title=self.path)
-        if state.system == _ASSUMED:
+        if state.system == _ASSUMED or file.content is UNKNOWN:
             return None
         if not state.running and not self.fresh:
             return Change("check", "seen only while PostgreSQL runs", title=self.path)
         wanted = _content(state)
-        if file.content == wanted or (file.content is UNKNOWN and wanted in (UNKNOWN, None)):
+        if file.content == wanted:
             return None
         if not isinstance(wanted, bytes):
             return Change("change", "another database takes its place", title=self.path)

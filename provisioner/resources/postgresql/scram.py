@@ -41,7 +41,12 @@ def prepared(password: str) -> bytes:
     forbids it (src/common/saslprep.c: pure ASCII is never touched)."""
     if password.isascii():
         return password.encode()
-    mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in password if not stringprep.in_table_b1(c))
+    # U+200B is in both tables; PostgreSQL takes it for a space.
+    mapped = "".join(
+        " " if stringprep.in_table_c12(c) else c
+        for c in password
+        if stringprep.in_table_c12(c) or not stringprep.in_table_b1(c)
+    )
     normal = unicodedata.normalize("NFKC", mapped)
     if not normal or any(table(c) for c in normal for table in _PROHIBITED) or not _one_direction(normal):
         return password.encode()

@@ -97,8 +97,9 @@ class ClusterService(Service):
         settings = dict(state.settings)
         for name, value in self.wanted.items():
             settings[name] = Setting(value, name in state.restart, self.cluster.conf)
-        if state.running:
-            seen = seen.put(self.server, replace(state, settings=settings, unrecorded=False))
+        if not state.running:
+            settings = {}
+        seen = seen.put(self.server, replace(state, settings=settings, unrecorded=False))
         clusters = seen[ClustersProbe()]
         found = tuple(
             replace(c, start="auto", running=True) if c.id == self.cluster.id and not self.guest else c
