@@ -1,5 +1,24 @@
-"""`python -m provisioner` is `provision`."""
+"""The program's entry: `provision` and `python -m provisioner`.
 
-from provisioner.cli import main
+The first screen of help is kept as text (a test keeps it equal to what the command line says), so
+that asking for it costs no import of the command-line library.
+"""
 
-main()
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        from pathlib import Path
+
+        sys.stdout.write((Path(__file__).parent / "help.txt").read_text(encoding="utf-8"))
+        return
+    from provisioner.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

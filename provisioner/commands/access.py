@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provisioner.commands.view import View
+from provisioner.secrets import Secret
+from provisioner.settings import Settings
 from provisioner.transport.base import Session
 from provisioner.verify.behind import postgresql
 from provisioner.verify.s3 import StoreAccess
@@ -40,11 +42,18 @@ def through(path: Path) -> Connect:
 
 def target(view: View, repair: str, connect: Connect | None = None) -> Target:
     """The stack's URL with its login."""
-    open_to_all = view.settings.access.auth == "none"
+    return login_target(view.context.door.url, view.settings, view.context.secrets, repair, connect)
+
+
+def login_target(
+    url: str, settings: Settings, secrets: Mapping[str, Secret], repair: str, connect: Connect | None = None
+) -> Target:
+    """`url` with the generated account, or without one."""
+    open_to_all = settings.access.auth == "none"
     return Target(
-        url=view.context.door.url,
+        url=url,
         username="" if open_to_all else LOGIN,
-        password=None if open_to_all else view.context.secrets["login"],
+        password=None if open_to_all else secrets["login"],
         connect=connect,
         repair=repair,
     )
@@ -77,6 +86,7 @@ def ways(session: Session, view: View, repair: str) -> Iterator[Access]:
                 access_key=secrets["store.user.key"].reveal(),
                 secret_key=secrets["store.user.secret"],
                 connect=through(store_socket),
+                step=settings.store.engine,
             ),
         )
 

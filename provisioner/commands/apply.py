@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from provisioner import audit, controller, lock, record, vault
 from provisioner.commands import preflight
 from provisioner.commands.access import target, ways
+from provisioner.commands.ahead import QuickAhead
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import View, look
@@ -58,18 +59,23 @@ class Converge:
         self.stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
 
     def all(self) -> None:
+        ahead = None
+        if not self.steps and not self.options.verify:
+            ahead = QuickAhead(self.session, self.request, select(self.request))
         view = self._look()
         refuse_what_is_unsafe(view, self.options)
         if view.plan:
             view = self._change(view)
-        elif view.secrets.to_controller:
-            vault.write_controller(view.secrets.vault)
+        else:
+            if view.secrets.to_controller:
+                vault.write_controller(view.secrets.vault)
+            controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
         if self.steps:
             return
-        if view.plan or self.options.verify:
+        if view.plan or ahead is None:
             self._verify(view)
         else:
-            self._quick(view)
+            self._quick(view, ahead)
 
     def _look(self) -> View:
         view = look(self.session, self.request, self.steps, deep=self.options.deep)
@@ -137,10 +143,8 @@ class Converge:
             )
         take(self.result, outcome, self.reporter)
 
-    def _quick(self, view: View) -> None:
-        from provisioner.verify.quick import quick
-
-        found = quick(target(view, select(self.request)))
+    def _quick(self, view: View, ahead: QuickAhead) -> None:
+        found = ahead.answer(target(view, select(self.request)))
         if found.ok:
             self.result.quick_ms = found.milliseconds
             return

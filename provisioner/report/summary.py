@@ -48,7 +48,7 @@ def greeting(result: HostResult) -> list[str]:
     """Who the host is; shown before anything is changed."""
     facts = result.facts
     lines = []
-    if facts is not None:
+    if facts is not None and result.fresh:
         free = f", {size(facts.free['/opt'])} free" if "/opt" in facts.free else ""
         lines.append(
             f"{result.host:<12} {_release(facts.pretty)}, {facts.architecture}, {plural(facts.cores, 'core')}, "
