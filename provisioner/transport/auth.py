@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS = ("id_ed25519", "id_rsa", "id_ecdsa")
 _MAGIC = b"openssh-key-v1\0"
+_AGENT_TIMEOUT = 60.0  # a key may ask for a touch
 
 
 @dataclass
@@ -230,13 +232,19 @@ def public_blob(path: Path) -> bytes | None:
 def _agent_keys(path: str | None) -> Iterator[tuple[str, PKey]]:
     if not path:
         return
-    from paramiko.agent import Agent
+    from paramiko.agent import AgentSSH
     from paramiko.ssh_exception import SSHException
 
-    before = os.environ.get("SSH_AUTH_SOCK")
-    if before != path:
-        # IdentityAgent: the library only knows the variable.
-        return
+    class Agent(AgentSSH):
+        """paramiko's own only knows SSH_AUTH_SOCK; IdentityAgent names a socket, too."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(_AGENT_TIMEOUT)
+            connection.connect(str(path))
+            self._connect(connection)  # type: ignore[attr-defined]  # as paramiko's own Agent does
+
     try:
         for key in Agent().get_keys():
             yield f"agent key {getattr(key, 'comment', '') or key.get_name()}", key

@@ -22,7 +22,11 @@ _AFTER_EXIT = 2.0
 
 
 class Silence(Exception):
-    """Nothing came for the whole timeout."""
+    """Nothing came for the whole timeout. `ready`: the shell had announced itself before."""
+
+    def __init__(self, *, ready: bool = True) -> None:
+        super().__init__()
+        self.ready = ready
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def exchange(
         if left <= 0:
             if channel.exit_status_ready():
                 break
-            raise Silence
+            raise Silence(ready=stderr.ready)
         # The exit status alone does not wake the poll: look again in between.
         poll.poll(min(left, 1.0) * 1000)
     return Exchange(bytes(stdout), stderr.tail, status_of(channel), stderr.ready)

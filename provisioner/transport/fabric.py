@@ -110,7 +110,8 @@ class FabricSession:
                     limit=limit,
                 )
             except Silence as error:
-                raise failures.went_silent(self.host, timeout) from error
+                silent = failures.went_silent if error.ready else failures.shell_silent
+                raise silent(self.host, timeout) from error
             if got.status is None and not self._channels.alive:
                 raise failures.link_lost(self.host)
         if not got.ready:

@@ -79,8 +79,9 @@ def _with_password(start: str) -> str:
             "pad=",
             'case "$(sudo -V 2>&1)" in sudo-rs*) pad=$(printf "%2000s" x);; esac',
             "exec 3<&0",
-            '{ cat <&3 >"$dir/script"; } 2>/dev/null & feeder=$!'
-            f' printf "%s\\n%s" "$word" "$pad" | LC_ALL=C sudo -S -p "" --'
+            # A simple command, so that it is the process itself that waits at the fifo, and gets killed.
+            'cat <&3 2>/dev/null >"$dir/script" & feeder=$!',
+            f'printf "%s\\n%s" "$word" "$pad" | LC_ALL=C sudo -S -p "" --'
             f' sh -c {shlex.quote(inner)} sh "$dir/script" 3<&-',
             "status=$?",
             "kill $feeder 2>/dev/null",

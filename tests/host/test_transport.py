@@ -184,6 +184,8 @@ def test_a_refused_sudo_is_one_clear_error_and_is_not_asked_again(
         assert session.channels == channels
     finally:
         session.close()
+    host = openhost if OPEN in text else tighthost
+    assert host.exec("sleep 0.2; pgrep -u ops -l -x 'cat|sh|sudo'; ls -d /tmp/tmp.*").stdout == ""
 
 
 def test_a_user_without_rights_and_requiretty_are_told_apart(openhost: LabHost) -> None:
@@ -386,6 +388,33 @@ def test_an_agent_with_too_many_keys_is_named_and_a_named_key_helps(openhost: La
         process.wait(5)
 
 
+def test_a_login_shell_that_never_answers_is_named(openhost: LabHost) -> None:
+    openhost.check("usermod -s /bin/bash free; echo 'sleep 30' >/home/free/.bashrc")
+    session = user_session(f"free@{OPEN}")
+    try:
+        with pytest.raises(Unreachable, match=r"login shell .* does not answer"):
+            session.run(b"echo data", timeout=1.0)
+    finally:
+        session.close()
+        openhost.check("rm /home/free/.bashrc")
+
+
+def test_a_link_that_is_cut_is_noticed(tighthost: LabHost) -> None:
+    session = user_session(f"root@{TIGHT}")
+    held = session.hold(b"echo held; while read -r beat; do :; done")
+    assert held.read_line(10) == "held"
+    started = time.monotonic()
+    try:
+        with pytest.raises(Unreachable, match="was lost"):
+            tighthost.check("ip link set host0 down") or session.run(b"sleep 100", timeout=60)
+        assert time.monotonic() - started < 35
+        assert not held.alive
+    finally:
+        tighthost.check("ip link set host0 up")
+        held.release()
+        session.close()
+
+
 # channels
 
 
@@ -476,14 +505,14 @@ def test_a_blob_arrives_whole_and_private(openhost: LabHost) -> None:
     steps: list[tuple[int, int]] = []
     path = session.put(blob, sha256=digest, on_progress=lambda done, total: steps.append((done, total)))
     assert steps[-1] == (len(blob), len(blob))
-    told = openhost.check(f"sha256sum {path}; stat -c '%a %U' {path} {os.path.dirname(path)}").split()
+    told = openhost.check(f"sha256sum {path}; stat -c '%a %U' {path} {Path(path).parent}").split()
     assert told[0] == digest
     assert told[2:] == ["600", "free", "700", "free"]
     with pytest.raises(ProvisionError, match="not the one"):
         session.put(blob, sha256="0" * 64)
     assert session.channels == 2
     session.close()
-    assert openhost.check("ls -d /var/tmp/provision.*").split() == [os.path.dirname(path)]
+    assert openhost.check("ls -d /var/tmp/provision.*").split() == [str(Path(path).parent)]
     openhost.check("rm -rf /var/tmp/provision.*")
 
 
