@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from provisioner.errors import Exit, ProvisionError, UsageError
+from provisioner.errors import Exit
 
 if TYPE_CHECKING:
     from provisioner.commands.options import Options
@@ -113,7 +115,7 @@ class Call:
     def __getitem__(self, name: str) -> Any:
         return self._values.get(name)
 
-    @property
+    @cached_property
     def options(self) -> Options:
         from provisioner.commands.options import Options
 
@@ -324,63 +326,23 @@ _steps()
 
 def main(arguments: list[str] | None = None) -> None:
     """The program. Exit codes are errors.Exit; usage errors are 64, an interrupt is 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding shall not end a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = typer.main.get_command(app)(args=arguments, standalone_mode=False)
-    except KeyboardInterrupt:
-        code = _interrupted()
-    except ProvisionError as error:
-        code = _failed(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = Exit.FAILED
-    except Exception as error:
-        code = _foreign(error)
+    except (Exception, KeyboardInterrupt) as error:
+        from provisioner.ending import code_of
+
+        code = code_of(error, sys.argv[1:] if arguments is None else arguments)
+    if code == Exit.INTERRUPTED:
+        from provisioner.ending import leave
+
+        leave(int(code))
     sys.exit(int(code or 0))
-
-
-def _interrupted() -> Exit:
-    print("\nInterrupted. Nothing is half-written; the same command goes on from here.", file=sys.stderr)
-    return Exit.INTERRUPTED
-
-
-def _failed(error: ProvisionError) -> Exit:
-    from provisioner.report.summary import failure
-    from provisioner.secrets import masked
-
-    for line in failure("provision", error):
-        print(masked(line), file=sys.stderr)
-    if _tracing():
-        import traceback
-
-        print(masked(traceback.format_exc()), file=sys.stderr)
-    return error.exit
-
-
-def _foreign(error: Exception) -> Exit:
-    """A usage error of the command-line library, or a fault of this tool."""
-    show = getattr(error, "format_message", None)
-    if show is not None:
-        if type(error).__name__ == "Abort":
-            return _interrupted()
-        return _failed(UsageError(str(show()), next="provision --help"))
-    if type(error).__name__ == "Abort":
-        return _interrupted()
-    if type(error).__name__ == "Exit":
-        return Exit(getattr(error, "exit_code", 1))
-    from provisioner.secrets import masked
-
-    print(masked(f"provision: a fault of this tool: {type(error).__name__}: {error}"), file=sys.stderr)
-    if _tracing():
-        import traceback
-
-        print(masked(traceback.format_exc()), file=sys.stderr)
-    else:
-        print("next   the same command with -vv shows where; please report it", file=sys.stderr)
-    return Exit.FAILED
-
-
-def _tracing() -> bool:
-    return any(a.startswith("-vv") for a in sys.argv) or sum(a in {"-v", "--verbose"} for a in sys.argv) > 1
 
 
 if __name__ == "__main__":

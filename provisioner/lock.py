@@ -55,7 +55,7 @@ main
 @dataclass(frozen=True)
 class Holding:
     moved: bool
-    """Another run held the lock since the host was looked at: look again."""
+    """Another run, or what was left of one, worked since the host was looked at: look again."""
     owner: str
     """What names this run on the host; each writing exec looks whether it still does."""
 
@@ -72,7 +72,7 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
     script = _SCRIPT.replace("@WAIT@", str(WAIT)).replace("@ID@", owner).replace("@WHO@", word(who))
     held = session.hold(encode(script))
     try:
-        previous = ""
+        previous, waited = "", False
         while True:
             line = held.read_line(WAIT + 20)
             if line is None:
@@ -83,6 +83,7 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
                 )
             kind, _, rest = printable(line.rstrip("\n")).partition(" ")
             if kind == "wait":
+                waited = True
                 say(f"waits for {rest.strip() or 'another run'}")
             elif kind == "busy":
                 raise Locked(
@@ -95,7 +96,7 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
             elif kind == "ready":
                 break
         first = seen_owner.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
-        yield Holding(moved=previous != first, owner=owner)
+        yield Holding(moved=waited or previous != first, owner=owner)
     finally:
         held.release()
 

@@ -20,4 +20,4 @@ def choose(*, json: bool = False, quiet: bool = False, verbose: int = 0, color: 
         return Plain(verbose=verbose, quiet=quiet)
     from provisioner.report.live import Live
 
-    return Live(verbose=verbose, color=color and "NO_COLOR" not in os.environ)
+    return Live(verbose=verbose, color=color and not os.environ.get("NO_COLOR"))

@@ -15,7 +15,7 @@ from provisioner.engine.check import Check
 from provisioner.engine.events import Begun, Event, Failed, Said
 from provisioner.report import summary
 from provisioner.report.model import HostResult
-from provisioner.secrets import masked
+from provisioner.report.text import clean
 
 _STYLES = (
     ("FAIL", "bold red"),
@@ -50,7 +50,7 @@ class Live:
                 name = f"{host} {step}" if len(self._hosts) > 1 else f"{step:<{summary.STEP}}"
                 left = f"{name}  {text}"
                 lines.append(summary.flush_right(left, f"{time.monotonic() - begun:.1f} s", self._width))
-        return Text(masked("\n".join(lines)), style="dim")
+        return Text(clean("\n".join(lines)), style="dim")
 
     def _start(self) -> None:
         if self._live is None and sys.stderr.isatty():
@@ -64,7 +64,7 @@ class Live:
 
     def _say(self, line: str, console: Console | None = None) -> None:
         style = next((style for mark, style in _STYLES if line.lstrip().startswith(mark)), "")
-        (console or self._err).print(Text(masked(line), style=style))
+        (console or self._err).print(Text(clean(line), style=style))
 
     def connected(self, result: HostResult) -> None:
         self._hosts.add(result.host)

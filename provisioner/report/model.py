@@ -88,7 +88,7 @@ def _host(result: HostResult) -> dict[str, Any]:
         "vantage": result.vantage,
         "changes": [_change(p) for p in result.changes],
         "checks": [check.as_json() for check in result.checks],
-        "error": _error(result.error),
+        "error": error_object(result.error),
         "url": result.url or None,
         "run": result.run_url or None,
         "resources": result.total,
@@ -113,7 +113,7 @@ def _change(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _error(error: ProvisionError | None) -> dict[str, Any] | None:
+def error_object(error: ProvisionError | None) -> dict[str, Any] | None:
     if error is None:
         return None
     return {

@@ -10,7 +10,7 @@ from provisioner.engine.check import Check
 from provisioner.engine.events import Event, Failed
 from provisioner.report import summary
 from provisioner.report.model import HostResult
-from provisioner.secrets import masked
+from provisioner.report.text import clean
 
 
 class Plain:
@@ -36,7 +36,7 @@ class Plain:
         if self._quiet:
             return
         prefix = f"{result.host}  " if self._several else ""
-        print(masked(prefix + text), file=self._progress, flush=True)
+        print(clean(prefix + text), file=self._progress, flush=True)
 
     def connected(self, result: HostResult) -> None:
         for line in summary.greeting(result):
@@ -68,5 +68,5 @@ class Plain:
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
         for result in results:
             for line in summary.closing(command, result, self._width, self._verbose):
-                print(masked(line), file=self._out)
+                print(clean(line), file=self._out)
         self._out.flush()

@@ -14,6 +14,7 @@ from provisioner.engine.check import Check
 from provisioner.engine.resource import Planned
 from provisioner.errors import ProvisionError
 from provisioner.report.model import HostResult
+from provisioner.report.text import clean
 
 STEP = 11
 """Columns of a step's name."""
@@ -24,10 +25,11 @@ _MANY = 14
 
 def flush_right(left: str, right: str, width: int) -> str:
     room = width - len(right) - 1
-    return f"{_cut(left, room):<{room}} {right}"
+    return f"{_cut(left, room):<{room}} {right}".rstrip()
 
 
 def _cut(text: str, room: int) -> str:
+    text = clean(text)
     return text if len(text) <= room else text[: room - 3] + "..."
 
 
@@ -104,7 +106,7 @@ def _past(action: str) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return [" " * (STEP + 4) + line for line in textwrap.wrap(text, width - STEP - 4)]
+    return [" " * (STEP + 4) + line for line in textwrap.wrap(clean(text), width - STEP - 4)]
 
 
 def counts(changes: Sequence[Planned]) -> str:
@@ -128,7 +130,7 @@ def downloads(changes: Sequence[Planned]) -> str:
 def check_lines(check: Check, width: int) -> list[str]:
     mark = {"ok": "ok  ", "fail": "FAIL", "warn": "warn", "skip": "skip"}[check.status]
     head = f"{mark}  {check.title:<15} "
-    detail, *more = check.detail.splitlines() or [""]
+    detail, *more = clean(check.detail).splitlines() or [""]
     wrapped = textwrap.wrap(detail, width - len(head) - 9) or [""]
     took = f"{check.seconds * 1000:.0f} ms" if check.seconds < 1 else f"{check.seconds:.1f} s"
     right = took if check.seconds >= 0.0005 else ""
@@ -283,7 +285,7 @@ def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:
     if error.why:
         lines += _labelled("why", error.why, width)
     if error.detail:
-        lines += [f"       {line}" for line in error.detail.splitlines()[-20:]]
+        lines += [f"       {line}" for line in clean(error.detail).splitlines()[-20:]]
     if error.next:
         # Commands are never wrapped: they are there to be pasted.
         first, *rest = error.next.splitlines()
@@ -293,6 +295,6 @@ def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
     lines: list[str] = []
-    for part in text.splitlines():
+    for part in clean(text).splitlines():
         lines += textwrap.wrap(part, max(40, width - 7), break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{label:<7}{lines[0]}", *(f"       {line}" for line in lines[1:])] if lines else []

@@ -41,6 +41,8 @@ class PackageProbe(Probe[PackageState]):
         ours: set[str] = set()
         for line in output.decode("utf-8", "replace").splitlines():
             name, status, *version = line.split(" ")
+            if name in states and states[name].installed:  # the same of another architecture
+                continue
             if status == "ours":
                 ours.add(name)
                 continue
@@ -70,7 +72,7 @@ apt_get() {
   [ "$r" -eq 0 ]
 }
 : >"$T/apt.log"
-[ -z "$(dpkg --audit 2>/dev/null | head -c 1)" ] || dpkg --configure -a --force-confold >>"$T/apt.log" 2>&1 || :
+[ -z "$(dpkg --audit 2>/dev/null | head -c 1)" ] || dpkg --configure -a --force-confold >>"$T/apt.log" 2>&1 9>&- || :
 fresh() { [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -1440 2>/dev/null | head -n 1)" ]; }
 """
 
@@ -108,8 +110,9 @@ class Package(HostResource):
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
         names = words(*(package.name for package, _ in items))
         before = "\n".join(package.before for package, _ in items if package.before)
+        marks = words(*(f"{OWNED}/{package.name}" for package, _ in items))
         return (
-            f"{_APT}\nmkdir -p -m 0755 {OWNED}\nfor p in {names}; do : >{OWNED}/$p; done\n{before}\n"
+            f"{_APT}\nmkdir -p -m 0755 {OWNED}\ntouch -- {marks}\n{before}\n"
             f"if ! fresh; then say 'apt: reading package lists'; apt_get update || :; fi\n"
             f"if ! apt_get install {names}; then\n"
             f"  say 'apt: reading package lists again'; apt_get update || :\n"

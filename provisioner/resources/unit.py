@@ -52,6 +52,11 @@ class UnitProbe(Probe[UnitState]):
 
     kind: ClassVar[str] = "units"
 
+    def __post_init__(self) -> None:
+        # systemctl shows nothing of any unit when one name is a template's.
+        if not _UNIT.fullmatch(self.unit) or "@." in self.unit:
+            raise ValueError(f"not a unit's name: {self.unit!r}")
+
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
         units = [p.unit for p in probes]
@@ -167,8 +172,7 @@ class Service(HostResource):
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        if not _UNIT.fullmatch(self.unit):
-            raise ValueError(f"not a unit name: {self.unit!r}")
+        UnitProbe(self.unit)
 
     @property
     def probe(self) -> UnitProbe:
@@ -266,10 +270,12 @@ class Service(HostResource):
         if self.enabled:
             known = "static|alias|generated|indirect|enabled-runtime"
             lines.append(
-                f"systemctl enable -q {unit} || case $(systemctl is-enabled {unit}) in {known}) ;; *) exit 1 ;; esac"
+                # Asked first: where an init script is there too, enabling runs 2 s of Perl each time.
+                f"[ \"$(systemctl is-enabled {unit} 2>/dev/null)\" = enabled ] || systemctl enable -q {unit} || "
+                f"case $(systemctl is-enabled {unit}) in {known}) ;; *) exit 1 ;; esac"
             )
         undo = f"undo_unit {words(self.unit, *self.inputs, *self.links)}"
-        tail = f"{{ systemctl --no-pager -q is-active {unit} || :; journalctl -u {unit} -n 20 --no-pager -o cat; exit 1; }}"
+        tail = f"{{ journalctl -u {unit} -n 20 --no-pager -o cat; exit 1; }}"
         if change.action in {"restart", "start"}:
             # What ran before must run again should this fail.
             lines.append(f"if systemctl -q is-active {unit}; then {undo}; fi")
@@ -292,6 +298,7 @@ class Service(HostResource):
             f"  n=$(systemctl show -p NRestarts --value {unit}); [ $((${{n:-0}} - ${{n0:-0}})) -lt 3 ] || "
             f"{{ echo 'it ends again and again while starting' >&2; {tail}; }}\n"
             f"  if systemctl -q is-failed {unit}; then echo 'it ended while starting' >&2; {tail}; fi\n"
-            f'  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within {self.health_seconds} s" >&2; {tail}; fi\n'
+            '  if [ "$(date +%s)" -ge $t ]; then '
+            f"echo 'no healthy answer within {self.health_seconds} s' >&2; {tail}; fi\n"
             "  sleep 0.1\ndone"
         )
