@@ -13,7 +13,7 @@ from provisioner.commands import preflight
 from provisioner.commands.access import target, ways
 from provisioner.commands.ahead import QuickAhead
 from provisioner.commands.host import run as run_on_hosts
-from provisioner.commands.options import Options, select
+from provisioner.commands.options import Options, again, select
 from provisioner.commands.view import View, look
 from provisioner.engine.apply import Run
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
@@ -89,7 +89,7 @@ class Converge:
         begun = time.monotonic()
         checks = preflight.checks(self.session, view)
         self.result.checks = list(checks)
-        preflight.refuse(checks, select(self.request))
+        preflight.refuse(checks, again(self.request, self.options))
         self.result.checks = [check for check in checks if check.status != "ok"]
         if self.result.fresh:
             headline = f"{len(checks)} checks"
@@ -201,6 +201,7 @@ class Collector:
 
 def fill(result: HostResult, view: View) -> None:
     """What every command tells of a host it has looked at."""
+    result.select = select(view.request)
     result.facts = view.facts
     result.total = view.plan.total
     result.changes = list(view.plan.changes)

@@ -96,3 +96,10 @@ def select(request: StackRequest) -> str:
     spec = f"{spec}:{host.port}" if host.port else spec
     key = f" -i {shlex.quote(host.identity)}" if host.identity and request.inventory is None else ""
     return f"--host {spec}{key}"
+
+
+def again(request: StackRequest, options: Options) -> str:
+    """The arguments that make the same call: `select`, and the settings that it was given."""
+    flags = [f"--set {shlex.quote(each)}" for each in options.sets]
+    flags += ["--no-auth"] * options.no_auth + ["--allow-public-http"] * options.allow_public_http
+    return " ".join([select(request), *flags])

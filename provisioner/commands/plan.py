@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provisioner.commands.apply import fill
 from provisioner.commands.host import run as run_on_hosts
-from provisioner.commands.options import Options
+from provisioner.commands.options import Options, again
 from provisioner.commands.view import look
 from provisioner.errors import Exit
 from provisioner.inventory import StackRequest
@@ -19,6 +19,7 @@ def plan(options: Options, reporter: Reporter, *, diff: bool = False, exit_code:
         view = look(session, request, deep=options.deep)
         fill(result, view)
         result.show_diff = diff
+        result.select = again(request, options)
         reporter.connected(result)
         if exit_code and view.plan:
             result.exit = Exit.PENDING

@@ -28,14 +28,14 @@ def checks(session: Session, view: View) -> list[Check]:
     return found
 
 
-def refuse(found: Sequence[Check], select: str) -> None:
-    """Refused (exit 4) when a check failed."""
+def refuse(found: Sequence[Check], arguments: str) -> None:
+    """Refused (exit 4) when a check failed; `arguments` make the same call again."""
     failed = [check for check in found if check.status == "fail"]
     if failed:
         raise Refused(
             f"{len(failed)} of {len(found)} checks failed; nothing was changed",
             why="; ".join(f"{check.title}: {check.detail}" for check in failed),
-            next=f"provision {select}",
+            next=f"provision {arguments}",
         )
 
 
