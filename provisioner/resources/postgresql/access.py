@@ -92,8 +92,7 @@ if [ -n "$port" ]; then
   {psql.feed(assets.sql("postgresql/hba_errors.sql"))} | administer postgres >"$T/hba.errors" ||
     echo 'pg_hba.conf could not be checked' >>"$T/hba.errors"
   if [ -s "$T/hba.errors" ]; then
-    cp -p -- "$K"{path} {beside}
-    mv -f -T -- {beside} {path}
+    put_back {path}
     cat "$T/hba.errors" >&2
     exit 1
   fi

@@ -74,5 +74,6 @@ class Overrides(HostResource):
                         f"sed '{int(line.line)}s/^/# see conf.d (provision): /' {path} >{path}.provision-new",
                         f"mv -f -T -- {path}.provision-new {path}",
                     ]
-            parts.append(psql.reload(overrides.cluster.unit))
+            changed = [line.path for line in change.payload]
+            parts.append(psql.reload(overrides.cluster.unit, [overrides.cluster.conf, *changed]))
         return "\n".join(parts)

@@ -7,10 +7,10 @@ wrappers in /usr/bin are Perl and cost 40 ms each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from provisioner import assets
-from provisioner.engine.quoting import emit, word
+from provisioner.engine.quoting import emit, word, words
 
 SOCKETS = "/var/run/postgresql"
 
@@ -24,8 +24,9 @@ _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=10s"
 
 
 def functions(version: str) -> str:
-    """Shell functions: `administer DATABASE` reads SQL from stdin, `as_postgres COMMAND…` runs one
-    as that user. `$port` must be set."""
+    """Shell functions: `as_postgres COMMAND…` runs one as that user; `administer DATABASE` reads SQL
+    from stdin, `$port` must be set; `accepted` fails with the reason when the server would not
+    start with the files that are on disk."""
     return _FUNCTIONS.replace("@VERSION@", version)
 
 
@@ -37,6 +38,13 @@ as_postgres() {{
 }}
 administer() {{
   as_postgres "$bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h {SOCKETS} -p "$port" -U postgres -d "$1"
+}}
+accepted() {{
+  # Not pg_file_settings: it has one and the same error for a bad value and for one that waits for a restart.
+  as_postgres "$bin/postgres" -C port -c "config_file=/etc/postgresql/@VERSION@/main/postgresql.conf" \
+    >/dev/null 2>"$T/accepted" && return 0
+  sed 's/^.* \([A-Z]*\):  /\1: /' "$T/accepted" >&2
+  return 1
 }}
 """
 
@@ -68,15 +76,30 @@ def feed(statements: str, variables: Mapping[str, str] | None = None) -> str:
     return emit((head + statements).encode())
 
 
-def reload(unit: str) -> str:
+def reload(unit: str, changed: Sequence[str]) -> str:
     """Reload a cluster through systemd (which records it) and wait until the server has read its
-    files; nothing when it does not run. Needs `functions` and `find_port`."""
-    return _RELOAD.replace("@UNIT@", word(unit)).replace("@LOADED@", feed(assets.sql("postgresql/loaded.sql")))
+    files; nothing when it does not run. Needs `functions` and `find_port`.
+
+    Not before the server has nothing against its files as they are on disk: a reload says yes to
+    everything. Else `changed` are put back as they were.
+    """
+    return (
+        _RELOAD.replace("@UNIT@", word(unit))
+        .replace("@LOADED@", feed(assets.sql("postgresql/loaded.sql")))
+        .replace("@HBA@", feed(assets.sql("postgresql/hba_errors.sql")))
+        .replace("@CHANGED@", words(*changed))
+    )
 
 
 # The signal is asynchronous; a new backend inherits the postmaster's pg_conf_load_time.
 _RELOAD = r"""
 if [ -n "$port" ]; then
+  @HBA@ | administer postgres >"$T/reload.errors" || echo 'pg_hba.conf could not be checked' >>"$T/reload.errors"
+  if ! accepted || [ -s "$T/reload.errors" ]; then
+    put_back @CHANGED@
+    cat "$T/reload.errors" >&2
+    exit 1
+  fi
   loaded() { @LOADED@ | administer postgres; }
   before=$(loaded)
   systemctl daemon-reload
@@ -85,8 +108,7 @@ if [ -n "$port" ]; then
   while [ "$(loaded)" = "$before" ]; do
     n=$((n + 1))
     if [ $n -ge 50 ]; then
-      echo 'the server did not take its new settings:' >&2
-      journalctl -u @UNIT@ -n 10 --no-pager -o cat >&2 || :
+      echo 'the server did not read its files' >&2
       exit 1
     fi
     sleep 0.1

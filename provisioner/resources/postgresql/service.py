@@ -122,15 +122,19 @@ class ClusterService(Service):
             return "\n".join(lines)
         if change.action == "start":
             if change.reason.startswith("masked"):
-                lines.append(f"systemctl unmask {unit}; systemctl unmask --runtime {unit}; systemctl daemon-reload")
+                lines.append(
+                    f"systemctl unmask -q {unit}; systemctl unmask -q --runtime {unit}; systemctl daemon-reload"
+                )
             # The package has started what was absent when the plan was made: a reload is enough then.
             lines.append(f"if ! systemctl -q is-active {unit}; then\n{super()._fragment(change)}\nport=\nfi")
-        lines += [f"undo_unit {unit}", psql.reload(self.unit)]
+        # Checked before it is reloaded: the running server never sees files that it would not take.
+        lines += [psql.reload(self.unit, self.inputs)]
         if not self.guest:
             # ALTER SYSTEM undone, or a setting whose need for a restart only the server knows.
             lines.append(
                 f'pending=0\n[ -z "$port" ] || pending=$({_pending(self.wanted)} | administer postgres)\n'
-                f'if [ "$pending" != 0 ]; then say "restarting {self.unit}"; systemctl restart {unit}; fi'
+                f'if [ "$pending" != 0 ]; then\n  say "restarting {self.unit}"\n'
+                f"{super()._fragment(replace(change, action='restart'))}\nfi"
             )
         return "\n".join(lines)
 
@@ -236,6 +240,6 @@ class Includes(HostResource):
                 f"mv -f -T -- {path}.provision-new {path}",
                 psql.functions(item.cluster.version),
                 psql.find_port(item.cluster.version),
-                psql.reload(item.cluster.unit),
+                psql.reload(item.cluster.unit, [f"{item.cluster.directory}/postgresql.conf"]),
             ]
         return "\n".join(parts)
