@@ -6,7 +6,7 @@
 #   docs/refresh-lock.sh 3.17.2 --upgrade  moves every pin to the newest release that fits
 #
 # A new MLflow version: copy the .in file under the new name, change the version in it, run this, then
-# set VERSION and SCHEMA_HEAD in provisioner/runtime/mlflow.py (the head is printed by the host test).
+# set VERSION and SCHEMA_HEAD in provisioner/runtime/mlflow.py (a database that was empty says its head: db_upgrade prints it).
 set -eu
 version=${1:?usage: docs/refresh-lock.sh VERSION [--upgrade]}
 upgrade=${2:-}

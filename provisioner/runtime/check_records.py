@@ -1,6 +1,6 @@
 """Which installed packages are not as their RECORD says: `python3 -I - SITE_PACKAGES`, one name a line.
 
-Runs on the host (standard library only, about 2 s for 650 MB). Needed because two packages may own one file:
+Runs on the host (standard library only) and reads every file, so only before a repair. Needed because two packages may own one file:
 taking mlflow-skinny out by hand also guts mlflow, whose metadata stays and looks whole.
 """
 

@@ -25,7 +25,11 @@ FIXED = {
 
 # The words of uv 0.13; the first that fits counts.
 KNOWN = (
-    (r"No space left on device|Disk quota exceeded", "the disk is full", "free 2.3 GB at /opt"),
+    (
+        r"No space left on device|Disk quota exceeded",
+        "the disk is full",
+        "free space at /opt: an environment takes 0.7 GB",
+    ),
     (
         r"[Hh]ash mismatch",
         "the index sent other bytes than the lock names",

@@ -61,7 +61,7 @@ if [ "$fresh" = no ]; then
 	done
 	if [ $# -gt 0 ]; then install "$@"; fi
 fi
-# Removing 13,000 files and compiling side by side: one waits for the disk, the other for the processor.
+# Side by side: removing waits for the disk, compiling for the processor.
 rm -rf "$own_cache" &
 warm "$VENV/bin/python" -I -
 wait
