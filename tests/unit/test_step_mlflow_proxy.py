@@ -1,0 +1,230 @@
+"""What the steps `mlflow` and `proxy` want of a host."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import bcrypt
+import pytest
+from systemd_env import read_env_file
+
+from provisioner import settings as layers
+from provisioner.door import Door
+from provisioner.engine import plan
+from provisioner.engine.probe import Seen
+from provisioner.resources.facts import Facts, Listener
+from provisioner.resources.file import File
+from provisioner.resources.package import PackageProbe, PackageState
+from provisioner.resources.paths import PathProbe, PathState
+from provisioner.resources.python_env import PythonEnvState
+from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.runtime import mlflow as runtime
+from provisioner.secrets import Secret
+from provisioner.steps import Context, mlflow, mlflow_environment, proxy
+from provisioner.steps.proxy_login import accounts
+
+HOSTILE = "p@ss:w/rd#1%25?é\"'$`\\ x"
+SECRETS = {
+    "database.password": Secret(HOSTILE),
+    "login": Secret("Pässword '\"%s"),
+    "mlflow.flask-key": Secret("k" * 48),
+    "mlflow.kek": Secret(HOSTILE + "kek"),
+    "store.user.key": Secret("accesskey"),
+    "store.user.secret": Secret("secretsecret"),
+}
+
+
+def context(names: tuple[str, ...] = ("10.151.0.1",), facts: Facts | None = None, **flags: object) -> Context:
+    settings = layers.effective({key.replace("__", "."): value for key, value in flags.items()}, {})
+    return Context(settings, facts or Facts(), SECRETS, Door("http", names[0], settings.access.port, names))
+
+
+def variables(context: Context) -> dict[str, str]:
+    return read_env_file(mlflow_environment.text(context))
+
+
+def content(step: mlflow.Mlflow | proxy.Proxy, context: Context, path: str) -> str:
+    (file,) = (r for r in step.resources(context) if isinstance(r, File) and r.path == path)
+    return file.content.decode()
+
+
+def test_a_password_of_any_characters_is_percent_encoded_in_the_address_of_the_database() -> None:
+    uri = variables(context())["MLFLOW_BACKEND_STORE_URI"]
+    assert uri.startswith("postgresql+psycopg2://mlflow:p%40ss%3Aw%2Frd%231%2525%3F%C3%A9")
+    assert uri.endswith("@127.0.0.1:5432/mlflow")
+
+
+def test_secrets_of_any_characters_survive_the_environment_file() -> None:
+    assert variables(context())["MLFLOW_CRYPTO_KEK_PASSPHRASE"] == HOSTILE + "kek"
+
+
+def test_every_name_of_the_address_is_an_allowed_host_and_origin() -> None:
+    found = variables(context(("mlflow.example.com", "10.0.0.5", "fd00::1")))
+    assert found["MLFLOW_S3_ENDPOINT_URL"] == "http://mlflow.example.com:5000"
+    hosts = found["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    wanted = "mlflow.example.com mlflow.example.com:* 10.0.0.5 10.0.0.5:* [fd00::1] [[]fd00::1]:* localhost localhost:*"
+    assert set(wanted.split()) < set(hosts)
+    assert found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == (
+        "http://mlflow.example.com:5000,http://10.0.0.5:5000,http://[fd00::1]:5000"
+    )
+
+
+def test_variables_of_the_operator_are_added_and_may_tune_but_never_replace_ours() -> None:
+    chosen = context()
+    env = {"EXTRA": "1", "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "9", "MLFLOW_PORT": "1", "HOME": "/tmp"}
+    tuned = replace(chosen.settings, mlflow=replace(chosen.settings.mlflow, env=env))
+    found = variables(replace(chosen, settings=tuned))
+    assert (found["EXTRA"], found["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"]) == ("1", "9")
+    assert (found["MLFLOW_PORT"], found["HOME"]) == ("5500", "/var/lib/mlflow")
+
+
+def test_no_secret_is_shown_in_a_plan() -> None:
+    for step in (mlflow.STEP, proxy.STEP):
+        for resource in step.resources(context()):
+            if isinstance(resource, File):
+                change = resource.diff(Seen({resource.probe: PathState("absent")}))
+                assert change is not None
+                shown = "\n".join(change.diff)
+                assert not any(secret.reveal() in shown for secret in SECRETS.values())
+                assert "p%40ss" not in shown
+
+
+def test_the_server_takes_at_most_three_quarters_of_a_small_host() -> None:
+    assert mlflow.memory(context()) == "3G"
+    assert mlflow.memory(context(facts=Facts(memory=2 * 2**30))) == "1536M"
+
+
+def test_the_unit_never_requires_the_database_and_has_no_argument_to_read() -> None:
+    unit = content(mlflow.STEP, context(), mlflow.UNIT_FILE)
+    assert "Requires=" not in unit
+    assert "ExecStart=/opt/mlflow/current/bin/mlflow server\n" in unit
+    assert "EnvironmentFile=/etc/mlflow/mlflow.env\n" in unit
+    assert "minio.service" in unit
+
+
+@pytest.mark.parametrize(
+    ("names", "addresses", "wanted"),
+    [
+        (("10.0.0.5",), ("127.0.0.1", "10.0.0.5", "::1"), ("5000",)),
+        (("mlflow.example.com",), ("10.0.0.5", "::1"), ("5000", "[::]:5000")),
+        (("mlflow.example.com",), ("10.0.0.5",), ("5000",)),
+        (("fd00::1",), ("fd00::1", "::1"), ("5000", "[::]:5000")),
+        (("10.0.0.5",), ("10.0.0.5", "8.8.8.8"), ("10.0.0.5:5000", "127.0.0.1:5000")),
+        (("mlflow.example.com", "10.0.0.5"), ("10.0.0.5", "8.8.8.8"), ("5000",)),
+    ],
+)
+def test_a_private_address_on_a_host_with_a_public_one_is_all_that_is_listened_on(
+    names: tuple[str, ...], addresses: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    assert proxy.listen(context(names, Facts(addresses=addresses))) == wanted
+
+
+def test_the_bucket_is_matched_with_and_without_a_slash_and_its_dots_are_dots() -> None:
+    site = content(proxy.STEP, context(store__bucket="my.bucket-1"), proxy.SITE)
+    (pattern,) = re.findall(r"location ~ (\^/\S+) \{", site)
+    assert re.search(pattern, "/my.bucket-1")
+    assert re.search(pattern, "/my.bucket-1/x")
+    assert not re.search(pattern, "/myxbucket-1/x")
+    assert not re.search(pattern, "/my.bucket-10")
+
+
+def test_the_login_is_asked_everywhere_but_at_the_bucket_and_nowhere_without_accounts() -> None:
+    site = content(proxy.STEP, context(), proxy.SITE)
+    bucket = site[site.index("location ~ ^/mlflow") : site.index("location ~*")]
+    assert "auth_basic" not in bucket
+    assert "Authorization" not in bucket
+    assert site.count("auth_basic_user_file") == site.count('proxy_set_header Authorization "";') == 2
+    assert "auth_basic" not in content(proxy.STEP, context(access__auth="none"), proxy.SITE)
+    assert not any(r.id == "file:nginx-accounts" for r in proxy.STEP.resources(context(access__auth="none")))
+
+
+def test_the_same_secrets_give_the_same_account_and_its_hash_is_the_password_s() -> None:
+    line = accounts(SECRETS).splitlines()[1]
+    assert accounts(SECRETS).splitlines()[1] == line
+    name, _, digest = line.partition(":")
+    assert name == "mlflow"
+    assert digest.startswith("$2b$05$")
+    assert bcrypt.checkpw(SECRETS["login"].reveal().encode(), digest.encode())
+    other = accounts({**SECRETS, "mlflow.flask-key": Secret("other" * 8)}).splitlines()[1]
+    assert other.split("$")[3][:22] != digest.split("$")[3][:22]
+
+
+def test_a_password_longer_than_bcrypt_reads_is_no_error() -> None:
+    assert accounts({**SECRETS, "login": Secret("ä" * 200)})
+
+
+def guest() -> Context:
+    main = PathState("file", content=b"user web;")
+    seen = {PackageProbe("nginx"): PackageState(True, "1.22"), PathProbe("/etc/nginx/nginx.conf"): main}
+    return replace(context(), seen=Seen(seen))
+
+
+def test_an_nginx_that_was_there_keeps_all_of_its_own() -> None:
+    resources = {r.id: r for r in proxy.STEP.resources(guest())}
+    assert "example:nginx" not in resources
+    drop_in = resources["file:nginx-drop-in"]
+    accounts_file = resources["file:nginx-accounts"]
+    assert isinstance(drop_in, File)
+    assert isinstance(accounts_file, File)
+    assert "Protect" not in drop_in.content.decode()
+    assert "Restart=" not in drop_in.content.decode()
+    assert accounts_file.group == "web"
+    (check,) = (c for c in proxy.STEP.preflight(guest()) if c.id == "nginx-guest")
+    assert check.status == "fail"
+    assert "conf.d" in check.detail
+
+
+def test_a_port_that_somebody_else_has_is_named_with_a_free_one() -> None:
+    taken = Facts(listeners=(Listener("0.0.0.0", 5000, "docker-proxy, pid 1123"), Listener("::", 5001, "")))
+    (check,) = (c for c in proxy.STEP.preflight(context(facts=taken)) if c.id == "port")
+    assert check.status == "fail"
+    assert "docker-proxy, pid 1123" in check.detail
+    assert check.fix is not None
+    assert check.fix.endswith("--set access.port=5002")
+
+
+def test_our_own_nginx_on_its_port_is_fine() -> None:
+    taken = Facts(listeners=(Listener("0.0.0.0", 5000, "nginx, pid 7"),))
+    ours = replace(context(facts=taken), seen=Seen({PathProbe(proxy.SITE): PathState("file")}))
+    assert [c.status for c in proxy.STEP.preflight(ours) if c.id == "port"] == ["ok"]
+    assert [c.status for c in proxy.STEP.preflight(context(facts=taken)) if c.id == "port"] == ["fail"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "failed"),
+    [
+        (Facts(python=(3, 9), memory=4 * 10**9), {"python"}),
+        (Facts(python=(3, 11), memory=10**8), {"memory"}),
+        (Facts(python=(3, 11), memory=4 * 10**9, free={"/opt": 10**9}), {"disk"}),
+        (Facts(python=(3, 11), memory=4 * 10**9, listeners=(Listener("127.0.0.1", 5500, "x, pid 1"),)), {"port-5500"}),
+        (Facts(python=(3, 14), memory=4 * 10**9, free={"/opt": 3 * 10**9}), set()),
+    ],
+)
+def test_what_the_host_lacks_is_said_before_anything_changes(facts: Facts, failed: set[str]) -> None:
+    chosen = context(facts=facts)
+    venv = mlflow.environment(chosen)
+    seen = Seen({venv.probe: PythonEnvState(runtime.VenvSeen("absent")), UnitProbe(mlflow.UNIT): UnitState()})
+    found = list(mlflow.STEP.preflight(replace(chosen, seen=seen)))
+    assert {c.id for c in found if c.status == "fail"} == failed
+    assert all(c.fix for c in found if c.status == "fail")
+
+
+def test_the_distribution_s_python_is_used_unless_it_is_too_old_for_mlflow() -> None:
+    own = PathProbe("/usr/bin/python3")
+    chosen = context(facts=Facts(python=(3, 13), python_path="/usr/local/bin/python3.13"))
+    modern = replace(chosen, seen=Seen({own: PathState("link", target="python3.11")}))
+    old = replace(chosen, seen=Seen({own: PathState("link", target="python3.9")}))
+    assert mlflow.environment(chosen).python == "/usr/bin/python3"
+    assert mlflow.environment(modern).python == "/usr/bin/python3"
+    assert mlflow.environment(old).python == "/usr/local/bin/python3.13"
+
+
+def test_neither_step_fails_on_the_guess() -> None:
+    settings = layers.effective({}, {})
+    empty = Context(settings, Facts(), {}, Door("http", "unknown", 5000, ("unknown",)))
+    for step in (mlflow.STEP, proxy.STEP):
+        assert plan.probes_of(step.resources(empty))
+        assert step.looks(empty)
+        assert list(step.preflight(empty))
+        assert step.headline(empty)
