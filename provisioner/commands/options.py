@@ -29,6 +29,8 @@ class Options:
     verify: bool = False
     deep: bool = False
     verbose: int = 0
+    pin: str | None = None
+    """The host key's fingerprint, for a host whose key is known by other means (the demo's)."""
     interactive: bool = False
     """A terminal is there to ask questions on."""
 
@@ -64,7 +66,7 @@ def open_session(request: StackRequest, options: Options) -> Session:
             port=options.ssh_port,
             identity=Path(host.identity).expanduser() if host.identity else None,
             password=options.sudo_password,
-            pin=host.host_key,
+            pin=options.pin or host.host_key,
             jump=host.jump,
             sudo=host.sudo,
             on_prompt=_ask if options.interactive else None,
