@@ -1,7 +1,8 @@
 """Which installed packages are not as their RECORD says: `python3 -I - SITE_PACKAGES`, one name a line.
 
-Runs on the host (standard library only) and reads every file, so only before a repair. Needed because two packages may own one file:
-taking mlflow-skinny out by hand also guts mlflow, whose metadata stays and looks whole.
+Runs on the host (standard library only) and reads every file, so only before a repair. Needed because
+two packages may own one file: taking mlflow-skinny out by hand also takes files of mlflow, whose
+metadata stays and looks whole.
 """
 
 from __future__ import annotations
