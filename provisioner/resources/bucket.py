@@ -26,9 +26,9 @@ def unseen(answer: Answer) -> str:
     return ""
 
 
-def refused(title: str, why: str) -> ProvisionError:
+def refused(title: str, why: str, unit: str) -> ProvisionError:
     """What to say when an administrator's request was still refused at its turn."""
-    return ProvisionError(f"{title} cannot be looked at", why=why, next="provision logs store")
+    return ProvisionError(f"{title} cannot be looked at", why=why, next=f"on the server: journalctl -u {unit} -n 50")
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Bucket(StoreResource):
 
     def perform(self, session: Session, change: Change) -> None:
         if change.payload == "unseen":
-            raise refused(change.title, change.reason)
+            raise refused(change.title, change.reason, self.unit)
         client = self.store.client(session)
-        with spoken(change.title):
+        with spoken(change.title, self.unit):
             if change.action == "create":
                 client.make_bucket(self.bucket, location=REGION)
             else:
@@ -120,8 +120,9 @@ class Bucket(StoreResource):
 class spoken:
     """Turns minio-py's and urllib3's exceptions into a ProvisionError without secrets."""
 
-    def __init__(self, title: str):
+    def __init__(self, title: str, unit: str):
         self._title = title
+        self._unit = unit
 
     def __enter__(self) -> None:
         return None
@@ -137,7 +138,7 @@ class spoken:
             raise ProvisionError(
                 f"{self._title} could not be changed",
                 why=f"the store says {str(code)[:60]}: {printable(detail)[:300]}",
-                next="provision logs store",
+                next=f"on the server: journalctl -u {self._unit} -n 50",
             ) from error
 
 

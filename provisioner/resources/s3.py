@@ -28,6 +28,8 @@ from provisioner.transport.base import Session
 REGION = "us-east-1"
 TIMEOUT = 10.0
 """Seconds without an answer."""
+WAIT = 15.0
+"""Seconds for which a port that refuses is asked again: a service can be active and not listen yet."""
 BODY_LIMIT = 2 * 2**20
 
 
@@ -69,9 +71,10 @@ class _Connection(http.client.HTTPConnection):
 class Store:
     """The way to one store: one forward for each session, held until the session is gone."""
 
-    def __init__(self, root: Key, port: int = 9000):
+    def __init__(self, root: Key, port: int, unit: str):
         self.root = root
         self.port = port
+        self.unit = unit
         self._ways: weakref.WeakKeyDictionary[Session, Path] = weakref.WeakKeyDictionary()
         self._idle: dict[Path, list[_Connection]] = {}
         self._lock = threading.Lock()
@@ -97,10 +100,11 @@ class Store:
         """One signed request without a body, as `key` (the administrator's by default). Raises Unanswered."""
         way = self.way(session)
         target, headers = signed(key or self.root, method, self.authority, path, query or {})
-        for attempt in (1, 2):
+        deadline = time.monotonic() + WAIT
+        while True:
             with self._lock:
                 idle = self._idle.setdefault(way, [])
-                connection = idle.pop() if idle and attempt == 1 else None
+                connection = idle.pop() if idle else None
             fresh = connection is None
             connection = connection or _Connection(way, self.authority)
             try:
@@ -111,10 +115,13 @@ class Store:
                 connection.close()
                 if not fresh:  # a kept connection whose server was restarted meanwhile
                     continue
+                if not isinstance(error, TimeoutError) and time.monotonic() < deadline:
+                    time.sleep(0.3)
+                    continue
                 raise Unanswered(
                     f"the store on port {self.port} does not answer",
                     why=str(error) or type(error).__name__,
-                    next="look at its log: provision logs store",
+                    next=f"on the server: journalctl -u {self.unit} -n 50",
                 ) from error
             if response.isclosed() and not response.will_close:
                 with self._lock:
@@ -122,7 +129,6 @@ class Store:
             else:
                 connection.close()
             return Answer(response.status, body)
-        raise AssertionError
 
     def admin(self, session: Session) -> Any:
         """minio-py's MinioAdmin as the administrator, over the same way."""

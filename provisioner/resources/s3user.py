@@ -127,9 +127,9 @@ class Policy(StoreResource):
 
     def perform(self, session: Session, change: Change) -> None:
         if change.payload == "unseen":
-            raise refused(change.title, change.reason)
+            raise refused(change.title, change.reason, self.unit)
         admin = self.store.admin(session)
-        with spoken(change.title):
+        with spoken(change.title, self.unit):
             admin.policy_add(self.name, policy=self.document)
 
 
@@ -220,10 +220,10 @@ class User(StoreResource):
 
     def perform(self, session: Session, change: Change) -> None:
         if change.payload == "unseen":
-            raise refused(change.title, change.reason)
+            raise refused(change.title, change.reason, self.unit)
         state = change.payload if isinstance(change.payload, UserState) else UserState()
         admin, name = self.store.admin(session), self.account.access.reveal()
-        with spoken(change.title):
+        with spoken(change.title, self.unit):
             if not state.exists or not state.secret or not state.enabled:
                 # Sets the secret and enables. Of a disabled user nobody can tell whether the secret was right.
                 admin.user_add(name, self.account.secret.reveal())

@@ -40,7 +40,7 @@ class BucketStep:
         name = context.settings.store.bucket
         engine = context.settings.store.engine
         unit, needs = f"{engine}.service", (f"step:{engine}",)
-        store = Store(administrator(context), PORT)
+        store = Store(administrator(context), PORT, unit)
         mark = context.seen.get(PathProbe(_mark(context), read=False))
         resources: list[Resource] = [
             Bucket(

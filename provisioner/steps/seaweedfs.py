@@ -21,7 +21,7 @@ from provisioner.runtime.pins import WEED
 from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.steps.bucket import administrator, bucket_key
-from provisioner.steps.storeports import foreign_unit, store_ports
+from provisioner.steps.storeports import download, foreign_unit, store_ports
 
 UNIT = "seaweedfs.service"
 UNIT_FILE = "/etc/systemd/system/seaweedfs.service"
@@ -58,7 +58,8 @@ class SeaweedFS:
         return settings.store.engine == "seaweedfs"
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return program(context).probe, UnitProbe(UNIT)
+        binary = program(context)
+        return [probe for probe in (binary.probe, binary.reach, UnitProbe(UNIT)) if probe is not None]
 
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
@@ -110,6 +111,7 @@ class SeaweedFS:
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from store_ports(context, UNIT, PORTS)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS")
+        yield from download(context, program(context))
 
     def headline(self, context: Context) -> str:
         return f"SeaweedFS {WEED.version}, data in {context.settings.store.data}"
