@@ -225,11 +225,14 @@ def _failure(host: str, group: Group, detail: str, back: Sequence[str]) -> Provi
     names = ", ".join(p.change.title or p.id for p in group.items)
     restored = f"; put back as they were before: {', '.join(back)}" if back else ""
     hints = [hint for p in group.items if isinstance(p.resource, HostResource) and (hint := p.resource.hint)]
+    said = _said(detail)
+    told = said.get("why") or reason(detail)
     return ProvisionError(
         f"{group.items[0].step}: {names} failed{restored}",
-        why=reason(detail),
+        why=f"{said['what']}: {told}" if "what" in said and "why" in said else told,
         detail=detail,
-        next="\n".join([f"{hint}   (on {host})" for hint in hints[:3]])
+        next=said.get("next")
+        or "\n".join([f"{hint}   (on {host})" for hint in hints[:3]])
         or "correct that, then run the same command again: it continues from what is there",
     )
 

@@ -93,7 +93,8 @@ if [ -n "$port" ]; then
     echo 'pg_hba.conf could not be checked' >>"$T/hba.errors"
   if [ -s "$T/hba.errors" ]; then
     put_back {path}
-    cat "$T/hba.errors" >&2
+    sed 's/^/why /' "$T/hba.errors" >&2
+    echo 'next correct that line, then run the same command again' >&2
     exit 1
   fi
 fi"""

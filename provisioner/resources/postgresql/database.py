@@ -139,7 +139,7 @@ class Identity(HostResource):
         if file.content == wanted:
             return None
         if not isinstance(wanted, bytes):
-            return Change("change", "another database takes its place", title=self.path)
+            return Change("change", "it names another database than the new one", title=self.path)
         return Change("change", f"it names another database; written {ago(file.age)}", title=self.path)
 
     def after(self, seen: Seen) -> Seen:

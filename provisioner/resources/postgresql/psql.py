@@ -44,6 +44,7 @@ accepted() {{
   as_postgres "$bin/postgres" -C port -c "config_file=/etc/postgresql/@VERSION@/main/postgresql.conf" \
     >/dev/null 2>"$T/accepted" && return 0
   sed 's/^.* \([A-Z]*\):  /\1: /' "$T/accepted" >&2
+  sed -n 's/^.* \(LOG\|FATAL\):  /why /p' "$T/accepted" | head -n 1 >&2
   return 1
 }}
 """
@@ -97,7 +98,7 @@ if [ -n "$port" ]; then
   @HBA@ | administer postgres >"$T/reload.errors" || echo 'pg_hba.conf could not be checked' >>"$T/reload.errors"
   if ! accepted || [ -s "$T/reload.errors" ]; then
     put_back @CHANGED@
-    cat "$T/reload.errors" >&2
+    sed 's/^/why /' "$T/reload.errors" >&2
     exit 1
   fi
   loaded() { @LOADED@ | administer postgres; }

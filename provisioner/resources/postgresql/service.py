@@ -116,6 +116,11 @@ class ClusterService(Service):
                 f"if [ -f {start} ] && ! grep -Eq '^[[:space:]]*auto' {start}; then keep {start}; "
                 f"sed -i 's/^[[:space:]]*[a-z][a-z]*[[:space:]]*$/auto/' {start}; systemctl daemon-reload; fi"
             )
+        # pg_ctlcluster says nothing but that the reason is in the log.
+        log = word(f"/var/log/postgresql/postgresql-{self.cluster.id}.log")
+        lines.append(
+            f"trap '[ $? -eq 0 ] || tail -n 20 {log} 2>/dev/null | sed -n \"s/^.* FATAL:  /why /p\" | tail -n 1' EXIT"
+        )
         if change.action == "restart":
             return "\n".join([*lines, super()._fragment(change)])
         if change.action == "run":
