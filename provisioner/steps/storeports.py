@@ -1,11 +1,10 @@
-"""What would keep a store from being installed: ports, a unit of somebody else, a download."""
+"""What would keep a store from being installed: ports, a unit of somebody else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from provisioner.engine.check import Check
-from provisioner.resources.binary import Binary, Fetched
 from provisioner.resources.unit import UnitProbe
 from provisioner.steps import Context
 
@@ -42,22 +41,3 @@ def foreign_unit(context: Context, unit: str, path: str, product: str) -> Iterab
         )
     else:
         yield Check(f"foreign-{unit}", unit, "ok")
-
-
-def download(context: Context, binary: Binary) -> Iterable[Check]:
-    """Whether the host gets the program, with the ways out when it does not."""
-    reached = context.seen.get(binary.reach) if binary.reach is not None else None
-    if reached is None or not reached.asked:
-        return
-    where = binary.source.url.split("/")[2] if isinstance(binary.source, Fetched) else "the server's package index"
-    if reached.ok:
-        size = f"{reached.size / 1e6:.0f} MB from " if reached.size else ""
-        yield Check(f"download-{binary.id}", "download", "ok", detail=f"{size}{where}")
-        return
-    yield Check(
-        f"download-{binary.id}",
-        "download",
-        "fail",
-        detail=f"{where} cannot be used from the server: {reached.why}",
-        fix="\n".join(binary.ways_out),
-    )
