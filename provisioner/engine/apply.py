@@ -142,8 +142,8 @@ class Run:
             left = resource.diff(seen)
             if left is not None:
                 raise ProvisionError(f"{planned.step}: {change.title or planned.id} did not take", why=left.reason)
-        except ProvisionError as error:
-            self.emit(Failed(planned, time.monotonic() - started, error.why))
+        except Exception as error:
+            self.emit(Failed(planned, time.monotonic() - started, getattr(error, "why", str(error))))
             raise
         self.emit(Done(planned, time.monotonic() - started))
         return seen

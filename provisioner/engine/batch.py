@@ -216,7 +216,7 @@ def run(
 
 
 def _group(parts: Sequence[Group], key: str) -> Group:
-    if not key[1:].isdigit() or len(key) > 6 or int(key[1:]) >= len(parts):
+    if not re.fullmatch("g[0-9]{1,5}", key) or int(key[1:]) >= len(parts):
         raise ProtocolError("the host's answer makes no sense", why=f"it speaks of a part {key[:20]!r}")
     return parts[int(key[1:])]
 

@@ -127,7 +127,10 @@ class File(HostResource):
         paths = words(*(file.path for file, _ in items))
         checks = list(dict.fromkeys(file.check_in_place for file, _ in items if file.check_in_place))
         prove = [f"if ! ( {check}\n); then put_back {paths}; exit 1; fi" for check in checks]
-        return "\n".join([*stage, *place, *rename, *prove])
+        # Directories are read whole by some programs: nothing half-placed may stay in one.
+        beside = words(*(file.path + ".provision-new" for file, _ in items))
+        clean = f"unplaced() {{ rm -f -- {beside}; }}\ntrap unplaced EXIT"
+        return "\n".join([*stage, clean, *place, *rename, *prove])
 
 
 def _parent(path: str) -> str:

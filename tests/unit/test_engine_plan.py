@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -14,8 +17,8 @@ from provisioner.engine.apply import Run
 from provisioner.engine.events import Begun, Done, Event, Failed, Kept
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
-from provisioner.engine.resource import Change, HostResource
-from provisioner.errors import ProvisionError
+from provisioner.engine.resource import Change, ClientResource, HostResource
+from provisioner.errors import Locked, ProtocolError, ProvisionError
 from provisioner.transport.fake import FakeSession
 
 
@@ -169,3 +172,79 @@ def test_the_script_of_a_batch_passes_shellcheck(places) -> None:
     resources = [note(places, "a"), note(places, "b")]
     seen = probe.look(FakeSession(), plan.probes_of(resources))
     assert lint(batch.compose(plan.make(resources, seen).changes, "mark", "T")) == ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Far(ClientResource):
+    """Seen by a client library that has a fault."""
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return ()
+
+    def ready(self, seen: Seen) -> bool:
+        return False
+
+    def look(self, session: Any) -> Seen:
+        raise RuntimeError("a fault")
+
+    def diff(self, seen: Seen) -> Change | None:
+        return Change("create", "absent")
+
+    def after(self, seen: Seen) -> Seen:
+        return seen
+
+    def perform(self, session: Any, change: Change) -> None: ...
+
+
+@pytest.mark.parametrize("first", ["failure", "fault"])
+def test_a_failing_lane_lets_the_others_end_what_they_do_and_begin_nothing_more(places, first: str) -> None:
+    slow = note(places, "slow", command=f"sleep 0.5; echo x >{places}/slow")
+    later = Note(id="note:later", path=str(places / "later"), text="x", needs=("note:slow",)).of("third")
+    if first == "failure":
+        bad: Any = Note(id="note:bad", path=str(places / "bad"), text="x", command="exit 3").of("other")
+    else:
+        bad = Far(id="far:bad").of("other")
+    session, events = FakeSession(), []
+    seen = probe.look(session, plan.probes_of([slow, bad, later]))
+    with pytest.raises(ProvisionError if first == "failure" else RuntimeError):
+        Run(session, plan.make([slow, bad, later], seen), stamp="T", emit=events.append).all()
+    assert (places / "slow").exists()
+    assert not (places / "later").exists()
+    assert [e.planned.id for e in events if isinstance(e, Failed)] == [bad.id]
+
+
+def test_an_interrupt_gives_up_the_connection_and_ends_at_once(places, monkeypatch) -> None:
+    closed = threading.Event()
+    session = FakeSession()
+    monkeypatch.setattr(session, "close", closed.set)
+    resource = note(places, "a", command=f"n=0; until [ -e {places}/go ]; do sleep 0.1; done; echo x >{places}/a")
+    made = plan.make([resource], probe.look(session, plan.probes_of([resource])))
+    run = Run(session, made, stamp="T", emit=lambda event: None)
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        closed.wait(5)
+        (places / "go").touch()  # what a closed connection does to the exec, a file does here
+
+    timer = threading.Timer(1.0, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        run.all()
+    timer.join()
+    assert closed.is_set()
+
+
+def test_another_run_that_took_the_host_is_an_error_before_anything_is_written(places) -> None:
+    (places / "run").mkdir(mode=0o700)
+    (places / "run" / "owner").write_text("theirs\nanna@laptop\n")
+    with pytest.raises(Locked):
+        run(FakeSession(), [note(places, "a")], owner="mine")
+    assert not (places / "a").exists()
+    (places / "run" / "owner").write_text("mine\nme\n")
+    run(FakeSession(), [note(places, "a")], owner="mine")
+
+
+def test_a_part_that_was_never_sent_is_refused() -> None:
+    for key in ("g7", "gx", "g-1", "g" + "9" * 5000, "g\u00b2"):
+        with pytest.raises(ProtocolError):
+            batch._group([], key)

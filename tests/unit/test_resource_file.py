@@ -159,6 +159,13 @@ def test_a_staged_file_that_fails_its_check_changes_nothing(places) -> None:
     assert not (places / "b").exists()
 
 
+def test_files_that_cannot_be_placed_leave_nothing_half_done(places) -> None:
+    nobody = File(id="file:b", path=str(places / "b"), content=b"x", owner="no-such-user").of("s")
+    with pytest.raises(ProvisionError):
+        converge([file(places / "a", b"x"), nobody])
+    assert [p.name for p in places.iterdir() if p.is_file()] == []
+
+
 def test_what_is_kept_is_what_was_there_before_the_run(places) -> None:
     (places / "a").write_text("before\n")
     converge([file(places / "a", b"first\n")])
