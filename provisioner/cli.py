@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="provision",
     help="Turn bare Ubuntu and Debian servers into a working MLflow tracking platform, over SSH.",
-    epilog="A first server:  provision --host 10.151.0.1      No server at hand:  provision demo",
+    epilog="A first server: provision --host ADDRESS. No server at hand: provision demo",
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -33,8 +34,11 @@ app.add_typer(secrets_app, name="secrets")
 
 _HOST = "Options that say where and how"
 _OPTIONS: dict[str, tuple[Any, Any]] = {
-    "host": (list[str], typer.Option("--host", metavar="[USER@]HOST[:PORT]", help="Server; repeatable.")),
-    "inventory": (str, typer.Option(metavar="FILE", help="Inventory (inventory.toml when it exists).")),
+    "host": (
+        list[str],
+        typer.Option("--host", metavar="[USER@]HOST[:PORT]", help="Server; repeatable."),
+    ),
+    "inventory": (str, typer.Option(metavar="FILE", help="Inventory; by default inventory.toml, if it exists.")),
     "ssh_user": (str, typer.Option(metavar="NAME", help="User that logs in.")),
     "ssh_port": (int, typer.Option(metavar="PORT", min=1, max=65535, help="sshd's port.")),
     "identity": (str, typer.Option("-i", "--identity", metavar="FILE", help="Private key file.")),
@@ -42,15 +46,21 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         bool,
         typer.Option("-K", "--ask-sudo-password", help="Ask for sudo's password (or set PROVISION_SUDO_PASSWORD)."),
     ),
-    "set_": (list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any inventory key; repeatable.")),
+    "set_": (
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Any inventory key; repeatable."),
+    ),
     "json": (bool, typer.Option("--json", help="One JSON document on stdout.")),
     "quiet": (bool, typer.Option("--quiet", "-q", help="Errors and results only.")),
     "verbose": (int, typer.Option("-v", "--verbose", count=True, help="More; -vv with tracebacks.")),
-    "yes": (bool, typer.Option("--yes", "-y", help="Agree to replacing what this tool did not make.")),
-    "verify_": (bool, typer.Option("--verify", help="End with the full verification.")),
-    "deep": (bool, typer.Option("--deep", help="Hash large files again.")),
-    "no_auth": (bool, typer.Option("--no-auth", help="No account: whoever reaches the port is in.")),
-    "allow_public_http": (bool, typer.Option("--allow-public-http", help="A public address without TLS.")),
+    "yes": (bool, typer.Option("--yes", "-y", help="Replace what this tool did not make, where a run asks for it.")),
+    "verify_": (bool, typer.Option("--verify", help="End with the full verification in any case.")),
+    "deep": (bool, typer.Option("--deep", help="Read large files again instead of trusting their stamps.")),
+    "no_auth": (bool, typer.Option("--no-auth", help="No login: whoever reaches the port is in.")),
+    "allow_public_http": (
+        bool,
+        typer.Option("--allow-public-http", help="Allow a public address without TLS."),
+    ),
     "no_color": (bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")),
 }
 _EMPTY: dict[type, Any] = {bool: False, int: None, str: None}
@@ -201,10 +211,10 @@ def _(call: Call) -> Exit:
 @command(app, "plan")
 def _(
     call: Call,
-    diff: Annotated[bool, typer.Option("--diff", help="Show lines.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show the lines that would change.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 2 when something would change.")] = False,
 ) -> Exit:
-    """What a run would change. Changes nothing."""
+    """What a run would change; changes nothing."""
     from provisioner.commands.plan import plan
 
     return plan(call.options, call.reporter, diff=diff, exit_code=exit_code)
@@ -221,7 +231,7 @@ def _(call: Call) -> Exit:
 @command(app, "verify")
 def _(
     call: Call,
-    tracking_uri: Annotated[str, typer.Option(metavar="URL", help="Any MLflow server.")] = "",
+    tracking_uri: Annotated[str, typer.Option(metavar="URL", help="Any MLflow server, instead of --host.")] = "",
 ) -> Exit:
     """Log a test run the way a client does and read it back."""
     from provisioner.commands.verify import verify
@@ -245,7 +255,7 @@ def _(
     call: Call,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")] = "inventory.toml",
 ) -> Exit:
-    """Write an inventory with the settings of a stack, or a commented example."""
+    """Write an inventory: a stack's settings, or an example."""
     from provisioner.commands.init import init
 
     return init(call.options, output)
@@ -264,7 +274,7 @@ def _(
     call: Call,
     action: Annotated[str, typer.Argument(metavar="[up|down|status]", help="What to do.")] = "up",
 ) -> Exit:
-    """A disposable server on this machine, provisioned over SSH like any other."""
+    """A disposable server on this machine, set up over SSH."""
     from provisioner.commands.demo import demo
 
     return demo(call.options, call.reporter, action)
@@ -272,7 +282,7 @@ def _(
 
 @command(secrets_app, "list")
 def _(call: Call) -> Exit:
-    """Names, generations and where each is used; no values."""
+    """Names, generations and what each is for; no values."""
     from provisioner.commands.secrets import list_secrets
 
     return list_secrets(call.options, bool(call["json"]))
@@ -298,27 +308,27 @@ def _(call: Call) -> Exit:
 def _(
     call: Call, file: Annotated[str, typer.Argument(metavar="FILE", help="An exported document; - for stdin.")]
 ) -> Exit:
-    """Take over the values of an exported document; the next run applies them."""
+    """Take over an exported document; the next run applies it."""
     from provisioner.commands.secrets import import_secrets
 
     return import_secrets(call.options, file)
 
 
 def _steps() -> None:
-    """A command for each module of provisioner/steps that has a STEP; its help is the module's first
-    line. Read as text: importing them would cost more than the whole of `--help`."""
+    """A command for each module of provisioner/steps that has a STEP; its help is the step's summary.
+    Read as text: importing them would cost more than the whole of `--help`."""
     for path in sorted((Path(__file__).parent / "steps").glob("[a-z]*.py")):
         text = path.read_text(encoding="utf-8")
-        if "\nSTEP" in text and text.startswith('"""'):
-            line = text[3:].split("\n", 1)[0].removesuffix('"""')
-            _step(path.stem.replace("_", "-"), line)
+        summary = re.search(r'^    summary: str = "(.+)"$', text, re.MULTILINE)
+        if "\nSTEP" in text and summary:
+            _step(path.stem.replace("_", "-"), summary[1])
 
 
 def _step(name: str, line: str) -> None:
     def run(call: Call) -> Exit:
         return _apply(call, (name,))
 
-    command(app, name, help=f"Step: {line}")(run)
+    command(app, name, help=f"Step: {line}.")(run)
 
 
 _steps()

@@ -86,7 +86,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
         raise Refused(
             f"{path} on {host} has schema {version}, this version of provision reads {SCHEMA}",
             why="a newer version of provision has set this stack up",
-            next="upgrade this machine's: pip install --upgrade provision",
+            next="run it with that version or a newer one",
         )
     stack = document.pop("stack", "")
     if not isinstance(stack, str) or len(stack) > 200 or not stack.isprintable():

@@ -221,7 +221,7 @@ _SWITCHES: Mapping[str, tuple[str, str]] = {
     "artifacts.mode": ("the mode is stored with every experiment and old ones keep theirs", ""),
     "mlflow.version": (
         "the schema was made by the recorded version and there is no way back from a newer one",
-        "changing the version is the work of `provision upgrade`, of a later release",
+        "keep the recorded version: this release of provision cannot move a database to another one",
     ),
 }
 

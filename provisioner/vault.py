@@ -148,7 +148,7 @@ def parse(text: str | bytes, where: str) -> Vault:
         raise Refused(
             f"{where} has schema {document['schema']}, this version of provision reads {SCHEMA}",
             why="a newer version of provision wrote it",
-            next="upgrade this machine's: pip install --upgrade provision",
+            next="run it with that version or a newer one",
         )
     if not _whole(document["schema"]) or document["schema"] != SCHEMA:
         raise _unusable(where, f"expected schema {SCHEMA}")

@@ -41,9 +41,11 @@ def lines(result: HostResult, width: int) -> list[str]:
 def _service(row: dict[str, Any]) -> str:
     memory = "" if row["memory"] is None else size(row["memory"])
     most = "" if row["memory_max"] is None else f"   of {size(row['memory_max'])}"
-    state = row["active"] if row["enabled"] in {"enabled", "static", "alias"} else f"{row['active']}, {row['enabled']}"
+    # A cluster of Debian's PostgreSQL is enabled-runtime: its wrapper starts it.
+    usual = {"enabled", "enabled-runtime", "static", "alias", "generated", "indirect"}
+    state = row["active"] if row["enabled"] in usual else f"{row['active']}, {row['enabled']}"
     since = _span(row["seconds"]) if row["active"] == "active" else ""
-    return f"{row['unit']:<28} {state:<9} {since:>7} {row['restarts']:>9} {memory:>9}{most}"
+    return f"{row['unit']:<28} {state:<9} {since:>7} {row['restarts']:>9} {memory:>9}{most}".rstrip()
 
 
 def _span(seconds: int) -> str:

@@ -49,7 +49,7 @@ class Schema(HostResource):
             f"database {self.server.database} holds the schema {database.revision}, "
             f"MLflow {self.version} works with {self.head}",
             why="it was made by another version of MLflow; moving it needs a dump first and has no way back",
-            next="that is the work of `provision upgrade`; until then run the version that made it",
+            next="keep the version that made it: this release of provision cannot move a database to another one",
         )
 
     def after(self, seen: Seen) -> Seen:

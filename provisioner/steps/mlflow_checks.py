@@ -38,9 +38,7 @@ class IndexProbe(Probe[str]):
         lines = []
         for probe in probes:
             ask = programs.call("reach_index", pins.UV.package, "10", interpreter=probe.python)
-            lines.append(
-                f"if [ -e {word(probe.path)}/.provision-complete ]; then echo; else\n{ask}\nfi || echo"
-            )
+            lines.append(f"if [ -e {word(probe.path)}/.provision-complete ]; then echo; else\n{ask}\nfi || echo")
         return "\n".join(lines)
 
     @classmethod
@@ -156,7 +154,7 @@ def _schema(context: Context) -> Iterable[Check]:
         "fail",
         detail=f"the database has the schema {printable(database.revision)}, MLflow {context.settings.mlflow.version} "
         f"works with {runtime.SCHEMA_HEAD}: it was made by another version",
-        fix="moving it is the work of `provision upgrade`; until then run the version that made it",
+        fix="keep the version that made it: this release of provision cannot move a database to another one",
     )
 
 
@@ -189,6 +187,4 @@ def _kept(context: Context, drop_ins: DropIns) -> Iterable[Check]:
     found = context.seen.get(DropInProbe(drop_ins.unit))
     if found and (kept := drop_ins.tolerated(found)):
         names = ", ".join(printable(path) for path in kept[:3])
-        yield Check(
-            "mlflow-drop-ins", "drop-ins", "warn", detail=f"not ours, kept as they only tune: {names}"
-        )
+        yield Check("mlflow-drop-ins", "drop-ins", "warn", detail=f"not ours, kept as they only tune: {names}")

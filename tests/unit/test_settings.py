@@ -124,7 +124,7 @@ def test_another_mlflow_version_than_the_recorded_one_is_the_upgrades_work() -> 
         effective({}, {}, before)
     found = switches(before, effective({"mlflow.version": "3.17.2"}, {}, before))
     assert [each.key for each in found] == ["mlflow.version"]
-    assert "upgrade" in found[0].next
+    assert "keep the recorded version" in found[0].next
 
 
 # --- where MinIO's binary comes from
