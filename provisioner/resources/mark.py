@@ -41,4 +41,4 @@ class MarkProbe(Probe[bool]):
 
 def made(name: str) -> str:
     """The command that makes a mark."""
-    return f"mkdir -p -m 0755 {HAD}; : >{word(f'{HAD}/{MarkProbe(name).name}')}"
+    return f"mkdir -p -m 0755 /etc/provision {HAD}; : >{word(f'{HAD}/{MarkProbe(name).name}')}"

@@ -77,6 +77,8 @@ class Postgres:
         made = MainCluster(id="cluster:main", cluster=cluster, needs=("package:postgresql",)).of(
             self.name, "postgres-cluster"
         )
+        # Not the cluster alone: of a removed package it is still there.
+        there = ("package:postgresql", made.id)
         resources: list[Resource] = [drop_in.of(self.name)]
         if fresh or not cluster.programs or not guest:
             # Ready before its first start, the drop-in makes that start recorded.
@@ -91,7 +93,7 @@ class Postgres:
             )
         resources.append(made)
         if wanted:
-            includes = Includes(id="include:postgresql", cluster=cluster, guest=guest, needs=(made.id,))
+            includes = Includes(id="include:postgresql", cluster=cluster, guest=guest, needs=there)
             resources.append(includes.of(self.name))
         resources += [
             resource.of(self.name)
@@ -101,21 +103,19 @@ class Postgres:
                     path=cluster.conf,
                     content=settings_file(context).encode(),
                     check_in_place=f"{psql.functions(cluster.version)}\naccepted",
-                    needs=(made.id,),
+                    needs=there,
                 ),
                 HostAccess(
                     id="access:postgresql",
                     path=hba,
                     access=access(context),
                     version=cluster.version,
-                    needs=(made.id,),
+                    needs=there,
                 ),
             )
         ]
         if not guest:
-            overrides = Overrides(
-                id="overrides:postgresql", cluster=cluster, wanted=wanted, server=probe, needs=(made.id,)
-            )
+            overrides = Overrides(id="overrides:postgresql", cluster=cluster, wanted=wanted, server=probe, needs=there)
             resources.append(overrides.of(self.name))
         resources.append(
             ClusterService(
@@ -131,12 +131,12 @@ class Postgres:
                 wanted=wanted,
                 server=probe,
                 guest=guest,
-                needs=(made.id,),
+                needs=there,
             ).of(self.name)
         )
         if not guest:
             # Its clusters start at boot only while this wrapper is enabled.
-            boot = BootService(id="unit:postgresql.service", unit="postgresql.service", needs=(made.id,))
+            boot = BootService(id="unit:postgresql.service", unit="postgresql.service", needs=there)
             resources.append(boot.of(self.name))
         return resources
 
