@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioner.secrets import Secret
@@ -14,22 +13,24 @@ PYTHON = "/usr/bin/python3"
 # a third of a core from the very server that is starting.
 _PROGRAM = """
 import socket, time
-def ask(port, request):
+def ask(port, request, wanted):
     with socket.create_connection(("127.0.0.1", port), 2) as s:
         s.settimeout(5)
         s.sendall(request)
         reply = b""
-        while b"\\n" not in reply and len(reply) < 4096:
+        while (wanted not in reply or b"\\n" not in reply) and len(reply) < 65536:
             chunk = s.recv(4096)
             if not chunk:
                 break
             reply += chunk
     words = reply.split(b"\\n")[0].split()
-    return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else 0
+    if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return 0
+    return int(words[1])
 def all_well():
-    for port, request, accepted in ASKED:
+    for port, request, accepted, wanted in ASKED:
         try:
-            status = ask(port, request)
+            status = ask(port, request, wanted)
         except OSError as error:
             print("port", port, error)
             return False
@@ -58,6 +59,8 @@ class Ask:
     body: str = ""
     user: str = ""
     password: Secret | None = None
+    wanted: str = ""
+    """What the reply must have in it."""
 
     def request(self) -> bytes:
         """The bytes to send; ValueError when a part could smuggle a header in."""
@@ -79,6 +82,6 @@ class Ask:
 
 def answers(*asks: Ask, python: str = PYTHON) -> str:
     """sh that ends with 0 as soon as every request is answered as accepted, with 1 after 3 s without."""
-    asked: Sequence[tuple[int, bytes, tuple[int, ...]]] = [(a.port, a.request(), a.accepted) for a in asks]
+    asked = [(a.port, a.request(), a.accepted, a.wanted.encode()) for a in asks]
     # A literal of bytes is one line of ASCII: nothing in it can end the here-document.
     return f"{python} -I -S - <<'end-of-answers'\nASKED = {asked!r}\n{_PROGRAM.strip()}\nend-of-answers"

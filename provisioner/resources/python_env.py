@@ -120,6 +120,8 @@ class PythonEnv(HostResource):
                 _with_lock(making),
                 '); echo $? >"$T/made.rc"; } 2>&1 | told',
                 '[ "$(cat "$T/made.rc")" -eq 0 ]',
+                # uv's lock file is everybody's to write (0666): nobody's disk quota counts here.
+                f"rm -f -- {word(environment.path)}/.lock",
             ]
         return "\n".join(parts)
 

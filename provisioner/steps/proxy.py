@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -133,14 +134,25 @@ def worker_group(context: Context) -> str:
 
 def site(context: Context) -> str:
     """/etc/nginx/conf.d/provision-mlflow.conf."""
+    return _site(context, version(context))
+
+
+def version(context: Context) -> str:
+    """What the site says of itself when it is asked on the host."""
+    return hashlib.sha256(_site(context, "").encode()).hexdigest()[:16]
+
+
+def _site(context: Context, version: str) -> str:
     return render(
         "nginx-site.conf.j2",
         listen=listen(context),
+        only=[re.escape(address) for address in only(context)],
         names=[_bracketed(name) for name in context.door.names if len(name) <= _HASHED] or ["_"],
         bucket=re.escape(context.settings.store.bucket),
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
         mlflow_port=mlflow_environment.PORT,
         store_port=STORE_PORT,
+        version=version,
     )
 
 
@@ -148,23 +160,33 @@ _HASHED = 40
 """Longer names do not fit nginx's table of names by default; the one site of a port needs none."""
 
 
+def _addresses(texts: Iterable[str]) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    return [address for text in texts if (address := _address(text)) is not None]
+
+
 def listen(context: Context) -> tuple[str, ...]:
-    """What nginx listens on: every address, unless the host has a public one and clients use only
-    private addresses of it; IPv6 where clients could use it."""
-    port, names = context.door.port, context.door.names
-    literals = [address for name in names if (address := _address(name)) is not None]
-    carried = [address for text in context.facts.addresses if (address := _address(text)) is not None]
-    if (
-        len(literals) == len(names)
-        and not any(address.is_global for address in literals)
-        and any(address.is_global for address in carried)
-        and all(address in carried for address in literals)
-    ):
-        local = ipaddress.ip_address(mlflow_environment.HOST)
-        return tuple(f"{_bracketed(str(address))}:{port}" for address in dict.fromkeys((*literals, local)))
-    wants_ipv6 = len(literals) < len(names) or any(address.version == 6 for address in literals)
-    has_ipv6 = any(address.version == 6 for address in carried)
+    """What nginx listens on: every IPv4 address, and IPv6 where the host has it and clients could use it.
+
+    Never a single address: at boot it may not be there yet, and a reload cannot go from all to one.
+    """
+    port, literals = context.door.port, _addresses(context.door.names)
+    wants_ipv6 = len(literals) < len(context.door.names) or any(address.version == 6 for address in literals)
+    has_ipv6 = any(address.version == 6 for address in _addresses(context.facts.addresses))
     return (str(port), f"[::]:{port}") if wants_ipv6 and has_ipv6 else (str(port),)
+
+
+def only(context: Context) -> tuple[str, ...]:
+    """The addresses that are answered, empty for all: those of the clients and loopback, where the host
+    has a public address besides and clients use only private ones of it."""
+    literals, carried = _addresses(context.door.names), _addresses(context.facts.addresses)
+    if (
+        len(literals) < len(context.door.names)
+        or any(address.is_global for address in literals)
+        or not any(address.is_global for address in carried)
+        or not all(address in carried for address in literals)
+    ):
+        return ()
+    return tuple(dict.fromkeys((*map(str, literals), mlflow_environment.HOST)))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -179,9 +201,12 @@ def _bracketed(name: str) -> str:
 
 
 def _health(context: Context) -> list[Ask]:
-    """Our site answers, and keeps out who has no login. MLflow behind it may still be starting."""
+    """Today's site answers, and keeps out who has no login. MLflow behind it may still be starting."""
     port, host = context.door.port, context.door.authority
-    asks = [Ask(port, "/ajax-api/3.0/mlflow/assistant/", host, accepted=(403,))]
+    asks = [
+        Ask(port, "/.provision", host, wanted=f"site {version(context)}\n"),
+        Ask(port, "/ajax-api/3.0/mlflow/assistant/", host, accepted=(403,)),
+    ]
     if context.settings.access.auth == "password":
         asks.append(Ask(port, "/", host, accepted=(401,)))
     return asks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import shells
@@ -20,6 +21,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         known = self.headers["Authorization"] == "Basic bWxmbG93OnDDpCdzIjpz"
         self.send_response(200 if right and known else 401 if right else 400)
         self.end_headers()
+        self.wfile.write(b"x" * 9000 + b"site 12\n")
 
     def log_message(self, *_: object) -> None: ...
 
@@ -50,6 +52,12 @@ def test_a_server_that_answers_as_accepted_is_healthy(shell: list[str], port: in
     text = answers(ask(port), ask(port, None, (401,)), python="python3")
     assert shells.lint(text) == ""
     assert shells.run(shell, text.encode()).returncode == 0
+
+
+@pytest.mark.parametrize(("wanted", "status"), [("site 12\n", 0), ("site 13\n", 1)])
+def test_a_reply_must_have_the_wanted_words_in_it(wanted: str, status: int, port: int) -> None:
+    asked = replace(ask(port), wanted=wanted)
+    assert shells.run(shells.SHELLS[0], answers(asked, python="python3").encode()).returncode == status
 
 
 @pytest.mark.parametrize("asked", [lambda port: ask(port, "wrong-one"), lambda _: ask(1)], ids=["refused", "closed"])

@@ -16,6 +16,7 @@ from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.python_env import PythonEnv, PythonEnvProbe, PythonEnvState
 from provisioner.resources.unit import Service
 from provisioner.runtime import mlflow as runtime
+from provisioner.runtime import programs
 
 ENVIRONMENT = PythonEnv(id="venv:x", path="/opt/mlflow/3.17.2", version="3.17.2")
 LINES = st.frozensets(st.sampled_from(["record a-1.dist-info/RECORD 1 2", "name a", "name b"]))
@@ -102,7 +103,7 @@ def test_progress_is_told_in_packages_and_sizes_and_every_line_is_kept(shell: li
 @pytest.mark.parametrize("shell", shells.SHELLS, ids=" ".join)
 def test_a_failure_behind_the_progress_is_a_failure(shell: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "make", lambda *_, **__: "( set -eu\nfalse\necho not here\n)\n")
-    monkeypatch.setattr(python_env.programs, "call", lambda *_, **__: "echo fetched\n")
+    monkeypatch.setattr(programs, "call", lambda *_, **__: "echo fetched\n")
     monkeypatch.setattr(python_env, "UV", "/tmp/uv")
     fragment = PythonEnv.apply([(ENVIRONMENT, Change("create", "absent"))])
     script = f'T=$(mktemp -d)\nsay() {{ :; }}\n( set -eu\n{fragment}\n)\nr=$?\nrm -rf "$T"\nexit $r\n'

@@ -110,14 +110,36 @@ def test_the_unit_never_requires_the_database_and_has_no_argument_to_read() -> N
         (("mlflow.example.com",), ("10.0.0.5", "::1"), ("5000", "[::]:5000")),
         (("mlflow.example.com",), ("10.0.0.5",), ("5000",)),
         (("fd00::1",), ("fd00::1", "::1"), ("5000", "[::]:5000")),
-        (("10.0.0.5",), ("10.0.0.5", "8.8.8.8"), ("10.0.0.5:5000", "127.0.0.1:5000")),
-        (("mlflow.example.com", "10.0.0.5"), ("10.0.0.5", "8.8.8.8"), ("5000",)),
     ],
 )
-def test_a_private_address_on_a_host_with_a_public_one_is_all_that_is_listened_on(
+def test_ipv6_is_listened_on_where_the_host_has_it_and_clients_could_use_it(
     names: tuple[str, ...], addresses: tuple[str, ...], wanted: tuple[str, ...]
 ) -> None:
     assert proxy.listen(context(names, Facts(addresses=addresses))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("names", "addresses", "wanted"),
+    [
+        (("10.0.0.5",), ("10.0.0.5", "8.8.8.8"), ("10.0.0.5", "127.0.0.1")),
+        (("10.0.0.5",), ("10.0.0.5", "192.168.1.1"), ()),
+        (("mlflow.example.com", "10.0.0.5"), ("10.0.0.5", "8.8.8.8"), ()),
+        (("8.8.8.8",), ("8.8.8.8",), ()),
+        (("10.0.0.6",), ("10.0.0.5", "8.8.8.8"), ()),
+    ],
+)
+def test_a_public_address_that_no_client_uses_gets_no_answer(
+    names: tuple[str, ...], addresses: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    chosen = context(names, Facts(addresses=addresses))
+    assert proxy.only(chosen) == wanted
+    assert ("return 444" in content(proxy.STEP, chosen, proxy.SITE)) == bool(wanted)
+
+
+def test_the_site_tells_its_own_version_which_changes_with_it() -> None:
+    first, second = context(), context(store__bucket="other")
+    assert f"site {proxy.version(first)}" in content(proxy.STEP, first, proxy.SITE)
+    assert proxy.version(first) == proxy.version(context()) != proxy.version(second)
 
 
 def test_the_bucket_is_matched_with_and_without_a_slash_and_its_dots_are_dots() -> None:
@@ -156,8 +178,8 @@ def test_a_password_longer_than_bcrypt_reads_is_no_error() -> None:
 
 def guest() -> Context:
     main = PathState("file", content=b"user web;")
-    seen = {PackageProbe("nginx"): PackageState(True, "1.22"), PathProbe("/etc/nginx/nginx.conf"): main}
-    return replace(context(), seen=Seen(seen))
+    seen = Seen({PackageProbe("nginx"): PackageState(True, "1.22")})
+    return replace(context(), seen=seen.put(PathProbe("/etc/nginx/nginx.conf"), main))
 
 
 def test_an_nginx_that_was_there_keeps_all_of_its_own() -> None:
