@@ -97,13 +97,9 @@ class Minio:
         yield from _program_check(context)
 
     def headline(self, context: Context) -> str:
-        installed = settled(context).installed
-        found = installed_build(context)
-        known = installed.version if installed else ""
-        if known != DEFAULT_VERSION and (found or not known):
-            known = str(found or "the build that was named")
-        holes = ", known holes" if found and found.holes else ""
-        return f"{known}{holes}, data in {context.settings.store.data}"
+        found = _build(context)
+        holes = ", with known holes" if found.holes else ""
+        return f"{found if found.day else 'the build that was named'}{holes}, data in {context.settings.store.data}"
 
 
 def program(context: Context) -> Binary:
@@ -169,10 +165,14 @@ def _local(settings: Settings, stack: str) -> Installed:
     return Installed("file", "" if archive else local.sha256, "", "", local.sha256)
 
 
-def installed_build(context: Context) -> Build | None:
-    """The build that is on the host now, when it has been seen."""
+def _build(context: Context) -> Build:
+    """The build that runs or will run, as far as anything tells: its name when recorded, what it said itself
+    when it was installed, its hash."""
+    installed = settled(context).installed
+    assert installed is not None
+    named = build(installed.version, installed.download or installed.sha256)
     state = context.seen.get(program(context).probe)
-    return build(state.version, state.sha256) if state is not None and state.kind == "file" else None
+    return named if named.day or state is None else build(state.version, state.sha256)
 
 
 def _environment(context: Context) -> str:
@@ -186,28 +186,27 @@ def _environment(context: Context) -> str:
 
 
 def _program_check(context: Context) -> Iterable[Check]:
-    """Whether the program can be had and fits, before anything is sent; and what is known against it."""
-    binary = program(context)
+    """Whether a file of this machine can be had and fits, before it is sent; and what is known against it."""
+    binary, found = program(context), _build(context)
     state = context.seen.get(binary.probe)
     there = state is not None and state.kind == "file" and state.sha256 == (binary.sha256 or state.noted)
-    version = state.version if there and state is not None else ""
     if isinstance(binary.source, Sent) and not there:
         try:
-            local = binary.local()
-            version = version or release_in(local.path)
+            binary.local()
         except ProvisionError as error:
-            yield Check("minio-binary", "MinIO's binary", "fail", detail=f"{error.what}: {error.why}", fix=error.next)
+            detail = f"{error.what}: {error.why}" if error.why else error.what
+            yield Check("minio-binary", "MinIO's binary", "fail", detail=detail, fix=error.next)
             return
-    digest = binary.sha256 or (binary.source.sha256 if isinstance(binary.source, Fetched) else "")
-    holes = build(version, digest).holes
-    if holes:
+    if found.holes:
         yield Check(
             "minio-holes",
             "MinIO's build",
             "warn",
-            detail=f"{build(version, digest)} has known holes: {'; '.join(holes)}",
+            detail=f"{found} has known holes: {'; '.join(found.holes)}",
             fix=f"use {DEFAULT_VERSION}: --set store.url=default",
         )
+    else:
+        yield Check("minio-holes", "MinIO's build", "ok", detail=str(found))
 
 
 STEP = Minio()

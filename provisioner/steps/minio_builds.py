@@ -57,10 +57,11 @@ class Build:
 
 
 def build(version: str, sha256: str = "") -> Build:
-    """The build of a version line (`minio version RELEASE.2025-10-15T17-29-55Z (commit-id=…)`) or a known hash."""
+    """The build of a version line (`minio version RELEASE.2025-10-15T17-29-55Z (commit-id=…)`), of its own
+    name (`minio 2025-10-15`), or of a known hash."""
     if not version and sha256 in _LAST_OWN:
         return Build("minio", "2025-09-07")
-    match = re.search(r"(?:RELEASE|DEVELOPMENT)\.(\d{4}-\d{2}-\d{2})T", version)
+    match = re.search(r"(?:RELEASE\.|DEVELOPMENT\.|^(?:minio|silo) )(\d{4}-\d{2}-\d{2})(?:T|$)", version)
     return Build("silo" if "silo" in version.lower() else "minio", match[1] if match else "")
 
 
