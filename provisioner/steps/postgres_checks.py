@@ -116,7 +116,7 @@ def _disk(context: Context, there: bool) -> Check:
         "disk",
         "fail",
         detail=f"/var/lib has {free / 2**20:.0f} MB free, {needed // 2**20} MB are needed",
-        fix=f"free {(needed - free) // 2**20 + 1} MB, or mount a larger disk at /var/lib/postgresql",
+        fix=f"free {-((free - needed) // 2**20)} MB, or mount a larger disk at /var/lib/postgresql",
     )
 
 
