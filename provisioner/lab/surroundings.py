@@ -11,8 +11,6 @@ from pathlib import Path
 
 from provisioner.lab.machine import run
 
-MIRROR = "http://mirror.example/debian"
-SECURITY = "http://mirror.example/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 _CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -27,8 +25,9 @@ _APT = re.compile(r'Acquire::(?:https?::[Pp]roxy(?:::\S+)?|Check-Valid-Until|Che
 class Surroundings:
     """`files`: path in a host -> content; `apt`: apt.conf lines."""
 
-    mirror: str = MIRROR
-    security: str = SECURITY
+    mirror: str = ""
+    """Empty: mmdebstrap's own choice for the suite."""
+    security: str = ""
     apt: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -48,14 +47,14 @@ def read() -> Surroundings:
 
 
 def mirrors(sources: Mapping[str, str]) -> tuple[str, str]:
-    """(archive, security) as this machine's apt sources name them, where it is a Debian; else Debian's own.
+    """(archive, security) as this machine's apt sources name them, where it is a Debian; else empty.
 
     `sources`: file name -> content, one-line style or deb822 (`.sources`).
     """
     entries = [entry for name, text in sources.items() for entry in _entries(name, text)]
-    archive = next((uri for uri, suite in entries if re.search(r"/debian/?$", uri) and "/" not in suite), MIRROR)
-    security = next((uri for uri, suite in entries if "debian" in uri and suite.endswith("-security")), SECURITY)
-    return archive.rstrip("/"), security.rstrip("/")
+    archive = next((uri for uri, suite in entries if re.search(r"/debian/?$", uri) and "/" not in suite), "")
+    security = next((uri for uri, suite in entries if "debian" in uri and suite.endswith("-security")), "")
+    return archive.rstrip("/"), security.rstrip("/") if archive else ""
 
 
 def _entries(name: str, text: str) -> Iterable[tuple[str, str]]:
@@ -74,10 +73,13 @@ def _entries(name: str, text: str) -> Iterable[tuple[str, str]]:
                 yield match[1], match[2]
 
 
-def sources(suite: str, mirror: str = MIRROR, security: str = SECURITY) -> tuple[str, ...]:
-    """One-line apt sources of a Debian suite: release, updates and security."""
+def sources(suite: str, mirror: str = "", security: str = "") -> tuple[str, ...]:
+    """One-line apt sources of a Debian suite: release, updates and security. Without a mirror none:
+    mmdebstrap then takes its own for the suite, security updates included."""
+    if not mirror:
+        return ()
     lines = [f"deb [signed-by={KEYRING}] {mirror} {name} main" for name in (suite, f"{suite}-updates")]
-    return (*lines, f"deb [signed-by={KEYRING}] {security} {suite}-security main")
+    return (*lines, f"deb [signed-by={KEYRING}] {security} {suite}-security main") if security else tuple(lines)
 
 
 def apt_settings(dump: str, environ: Mapping[str, str]) -> tuple[str, ...]:

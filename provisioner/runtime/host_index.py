@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PUBLIC_INDEX = "https://index.example/simple"  # what pip and uv use on a host where nothing is configured
+# What pip and uv use on a host where nothing is configured: filled in by programs.py with the
+# operator's own pip's default, so that no address stands in this project.
+PUBLIC_INDEX = ""
 
 PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _PIP_FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
@@ -155,9 +157,10 @@ def discover(environ: dict[str, str], root: str = "") -> HostIndex:
         default = pip["index-url"]
         asked.append((default, "pip's index-url"))
     asked += [(url, "pip's extra-index-url") for url in pip.get("extra-index-url", "").split()]
-    if not default:
+    if not default and PUBLIC_INDEX:
         asked.append((PUBLIC_INDEX, "default"))
-    if pip.get("no-index", "").lower() in ("1", "true", "yes", "on") or env.get("UV_NO_INDEX"):
+    none = pip.get("no-index", "").lower() in ("1", "true", "yes", "on") or bool(env.get("UV_NO_INDEX"))
+    if none:
         asked = []
     unique = list(dict.fromkeys(url.rstrip("/") for url, _ in asked if re.match(r"https?://", url)))
     proxies = {n: env.get(n) or env.get(n.upper(), "") for n in PROXY_NAMES}
@@ -168,7 +171,7 @@ def discover(environ: dict[str, str], root: str = "") -> HostIndex:
     trusted = [*env.get("UV_INSECURE_HOST", "").split(), *pip.get("trusted-host", "").split()]
     return HostIndex(
         indexes=tuple(unique),
-        source=asked[0][1] if asked else "no-index",
+        source=asked[0][1] if asked else "no-index" if none else "default",
         links=tuple(link[7:] if link.startswith("file:///") else link for link in links),
         proxies={name: value for name, value in proxies.items() if value},
         ca_file=cert,

@@ -7,6 +7,8 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+from provisioner.runtime.public_index import public_index
+
 _HERE = Path(__file__).parent
 _PARTS = {
     "fetch_wheel": ("host_index", "http_client", "fetch_wheel"),
@@ -23,7 +25,8 @@ _FUTURE = "from __future__ import annotations\n"
 def program(name: str) -> str:
     """One self-contained Python program for `python3 -I -`: its modules in a row, as they stand here."""
     texts = [(_HERE / f"{part}.py").read_text(encoding="utf-8") for part in _PARTS.get(name, (name,))]
-    return _FUTURE + "\n".join(_OWN_IMPORT.sub("", text).replace(_FUTURE, "") for text in texts)
+    text = _FUTURE + "\n".join(_OWN_IMPORT.sub("", text).replace(_FUTURE, "") for text in texts)
+    return text.replace('PUBLIC_INDEX = ""\n', f"PUBLIC_INDEX = {public_index()!r}\n", 1)
 
 
 def _here_document(name: str) -> str:

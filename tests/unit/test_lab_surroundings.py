@@ -4,7 +4,7 @@ import pytest
 
 from provisioner.errors import Refused
 from provisioner.lab import identity, images, surroundings
-from provisioner.lab.surroundings import MIRROR, SECURITY, Surroundings
+from provisioner.lab.surroundings import Surroundings
 
 DEB822 = """\
 Types: deb
@@ -53,8 +53,8 @@ def test_one_line_sources_are_understood_and_others_passed_over() -> None:
         "deb http://security.example/ubuntu noble-security main\n",
     ],
 )
-def test_a_machine_that_is_no_debian_uses_debians_own_mirrors(text: str) -> None:
-    assert surroundings.mirrors({"a.list": text}) == (MIRROR, SECURITY)
+def test_a_machine_that_is_no_debian_leaves_the_choice_to_mmdebstrap(text: str) -> None:
+    assert surroundings.mirrors({"a.list": text}) == ("", "")
 
 
 def test_apts_proxy_goes_with_the_image_and_nothing_else_of_apt_does() -> None:

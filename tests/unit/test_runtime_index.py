@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.runtime import host_index, programs
 from provisioner.runtime.host_index import (
-    PUBLIC_INDEX,
     HostIndex,
     discover,
     environment_file,
@@ -16,6 +16,7 @@ from provisioner.runtime.host_index import (
     uv_indexes,
     without_credentials,
 )
+from provisioner.runtime.public_index import public_index
 
 
 @pytest.fixture
@@ -30,9 +31,10 @@ def settings(host: Path, **environ: str) -> HostIndex:
     return discover(environ, str(host))
 
 
-def test_a_host_without_settings_asks_the_public_index(host: Path) -> None:
+def test_a_host_without_settings_asks_the_public_index(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_index, "PUBLIC_INDEX", "https://index.test/simple")
     found = settings(host)
-    assert found.indexes == (PUBLIC_INDEX,)
+    assert found.indexes == ("https://index.test/simple",)
     assert found.source == "default"
     assert uv_environment({}, found) == {}
 
@@ -118,3 +120,9 @@ def test_etc_environment_is_read_as_pam_reads_it(line: str, value: str) -> None:
 
 def test_credentials_are_not_shown() -> None:
     assert without_credentials("to https://u:p@h.test/x failed") == "to https://h.test/x failed"
+
+
+def test_the_program_for_a_host_carries_the_operators_pips_own_default() -> None:
+    known = public_index()
+    assert known.startswith("https://")
+    assert f"PUBLIC_INDEX = {known!r}" in programs.program("fetch_wheel")
