@@ -82,7 +82,7 @@ def by_hand(peers: Path, url: str) -> float:
 
 
 def pyinfra(program: str, peers: Path, url: str, digest: str) -> tuple[float, float]:
-    with fresh("bench-pyinfra") as host:
+    with fresh("bench-pyinfra"):
         argv = [
             program, ADDRESS, "--ssh-user", "root", "--ssh-key", str(PRIVATE_KEY), "-y",
             "--data", f"minio_url={url}/minio", "--data", f"minio_sum={digest}",

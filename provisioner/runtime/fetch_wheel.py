@@ -152,7 +152,10 @@ def obtain(spec: dict[str, Any], wheel: dict[str, Any], settings: HostIndex, par
     client = Client(settings, time.monotonic() + DEADLINE)
     advice = f"put {wheel['filename']} into the folder that find-links names"
     what = f"no index may be asked for {spec['package']}"
-    last = Failure(13, what, "the host's settings say no-index", advice)
+    said = "the host's settings say no-index"
+    if settings.source != "no-index":
+        said, advice = "the host names no index", "name one in /etc/pip.conf on the host: index-url = ADDRESS"
+    last = Failure(13, what, said, advice)
     for index in settings.indexes:
         try:
             download(client, find(client, index, spec["package"], wheel["filename"]), partial, wheel)
