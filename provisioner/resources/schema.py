@@ -12,7 +12,7 @@ from provisioner.errors import Refused
 from provisioner.resources.postgresql.server import DatabaseState, ServerProbe
 from provisioner.runtime import mlflow as runtime
 
-WAIT = 60
+WAIT = 120
 """Seconds in which the database must answer: it may still be on its way, made beside this."""
 
 
