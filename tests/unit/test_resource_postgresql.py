@@ -328,7 +328,7 @@ def test_the_looks_run_under_every_shell_whatever_the_machine_has(shell: list[st
 
 def test_the_answer_of_a_server_is_read_and_its_noise_is_kept_as_an_error() -> None:
     document = (
-        '{"version": "15.20 (Debian)", "system": "77", "recovery": false, "started": 10.5, "loaded": 12.0, '
+        '{"version": "15.20 (Debian)", "system": "77", "recovery": false, "started": 10.5, "loaded": 13.0, '
         '"settings": {"max_connections": ["100", true, "/etc/x", false]}, "restart": ["max_connections"], '
         '"files": [["/etc/x", 3, "max_connections", "100", null]], "hba": [], "role": null, '
         '"database": {"oid": 5, "owner": "mlflow", "encoding": "UTF8", "collate": "C", "open": true, "limit": -1, '

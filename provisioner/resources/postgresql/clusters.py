@@ -112,31 +112,40 @@ class ClustersProbe(Probe[Clusters]):
         return [clusters for _ in probes]
 
 
-# Settings in postgresql.conf and conf.d, the last one wins; `port` in postgresql.auto.conf is rare
-# and the running server is found by its socket anyway.
+# One sed for a cluster and else the shell's own words: forks are what a look costs. Of a setting the
+# last line wins; `port` in postgresql.auto.conf is rare and the running server is found by its socket.
 _FRAGMENT = rf"""
 [ -e {OWNED}/postgresql ] && echo ours=yes
 [ -e /usr/share/doc/postgresql ] && echo installed=yes
-include='^[[:space:]]*include(_dir|_if_exists)?[[:space:]]*=?[[:space:]]*'
 n=0
 for d in /etc/postgresql/*/*; do
   [ -f "$d/postgresql.conf" ] || continue
-  c=${{d#/etc/postgresql/}}
-  v=${{c%%/*}}
+  c=${{d#/etc/postgresql/}}; v=${{c%%/*}}
   if [ "${{c#*/}}" != main ]; then echo "other=$c"; continue; fi
   n=1
-  value() {{ cat "$d/postgresql.conf" "$d"/conf.d/*.conf 2>/dev/null |
-    sed -n "s/^[[:space:]]*$1[[:space:]]*[= ][[:space:]]*'*\([^'#[:space:]]*\).*/\1/p" | tail -n 1; }}
-  data=$(value data_directory); data=${{data:-/var/lib/postgresql/$c}}
-  port=$(value port)
-  running=no; pid=$(head -n 1 "/run/postgresql/$v-main.pid" 2>/dev/null) && [ -d "/proc/${{pid:-x}}" ] && running=yes
-  programs=no; [ -x "/usr/lib/postgresql/$v/bin/postgres" ] && programs=yes
-  initialised=no; [ -f "$data/PG_VERSION" ] && initialised=yes
-  marked=no; [ -f "$d/conf.d/{OWN_CONF}" ] && marked=yes
-  includes=no
-  grep -Eq "$include'($d/)?conf\.d(/?|/{OWN_CONF})'" "$d/postgresql.conf" && includes=yes
-  start=$(sed -n 's/^[[:space:]]*\([a-z]\{{1,10\}}\).*/\1/p' "$d/start.conf" 2>/dev/null | head -n 1)
-  echo "cluster=$v|${{port:-5432}}|$initialised|$running|$programs|$marked|$includes|${{start:-auto}}|$data"
+  data=/var/lib/postgresql/$c; port=5432; includes=no
+  sed -n -e "s/^[[:space:]]*data_directory[[:space:]=][[:space:]=]*'*\([^'#]*\).*/data \1/p" \
+    -e "s/^[[:space:]]*port[[:space:]=][[:space:]=]*'*\([0-9]*\).*/port \1/p" \
+    -e "s/^[[:space:]]*include_dir[[:space:]=][[:space:]=]*'\(.*\)conf\.d\/*'.*/includes \1/p" \
+    -e "s/^[[:space:]]*include_if_exists[[:space:]=][[:space:]=]*'\(.*\)conf\.d\/{OWN_CONF}'.*/includes \1/p" \
+    "$d/postgresql.conf" "$d"/conf.d/*.conf >"$T/clusters" 2>/dev/null || :
+  while read -r key value; do
+    case $key in
+      data) data=$value ;;
+      port) port=$value ;;
+      includes) case $value in ''|"$d/") includes=yes ;; esac ;;
+    esac
+  done <"$T/clusters"
+  pid=; running=no; programs=no; initialised=no; marked=no; start=auto
+  [ ! -s "/run/postgresql/$v-main.pid" ] || read -r pid <"/run/postgresql/$v-main.pid" || :
+  [ -n "$pid" ] && [ -d "/proc/$pid" ] && running=yes
+  [ -x "/usr/lib/postgresql/$v/bin/postgres" ] && programs=yes
+  [ -f "$data/PG_VERSION" ] && initialised=yes
+  [ -f "$d/conf.d/{OWN_CONF}" ] && marked=yes
+  [ ! -f "$d/start.conf" ] || while read -r line; do
+    case $line in [a-z]*) start=${{line%%[!a-z]*}} ;; esac
+  done <"$d/start.conf"
+  echo "cluster=$v|$port|$initialised|$running|$programs|$marked|$includes|$start|$data"
 done
 if [ $n = 0 ]; then
   echo "candidate=$(apt-cache policy postgresql 2>/dev/null | sed -n 's/^  Candidate: \([0-9]*\)+.*/\1/p')"
