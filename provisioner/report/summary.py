@@ -263,7 +263,8 @@ def _failed(result: HostResult, width: int, verbose: int) -> list[str]:
     assert result.error is not None
     lines: list[str] = []
     wrong = [check for check in result.checks if check.status in {"fail", "warn"}]
-    if result.error.exit == 4 and wrong:
+    # Warnings alone: something later refused, and its own words must not be lost.
+    if result.error.exit == 4 and any(check.status == "fail" for check in wrong):
         for check in wrong:
             lines += check_lines(check, width)
         lines += ["", f"Nothing was changed. {tally(result.checks)}.", f"Then again:  {result.error.next}"]
