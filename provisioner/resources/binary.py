@@ -128,8 +128,8 @@ class Binary(HostResource):
         before, change = seen[self.probe], self.diff(seen)
         for probe in (PathProbe(path, read=False) for path in self.links if change and change.payload):
             state = seen.get(probe)
-            if state is not None and state.kind == "link":
-                seen = seen.put(probe, replace(state, identity=""))
+            if state is not None and state.kind != "absent":
+                seen = seen.put(probe, replace(state, kind="link", identity=""))
         sha256 = self.sha256 or before.noted or "fetched"
         return seen.put(
             self.probe, BlobState("file", 0o755, "root", "root", sha256=sha256, noted=sha256, version=before.version)

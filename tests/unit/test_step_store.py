@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.door import Door
+from provisioner.engine import plan
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Seen
+from provisioner.errors import UsageError
+from provisioner.record import dump_recorded, parse_recorded
+from provisioner.resources.binary import Fetched, Sent
+from provisioner.resources.blob import BlobState
+from provisioner.resources.facts import Facts, Listener
+from provisioner.resources.file import File
+from provisioner.resources.paths import PathProbe, PathState
+from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.secrets import Secret
+from provisioner.settings import Settings, effective
+from provisioner.steps import Context
+from provisioner.steps.bucket import STEP as BUCKET
+from provisioner.steps.minio import STEP as MINIO
+from provisioner.steps.minio import program, settled
+from provisioner.steps.minio_builds import DEFAULT, build
+from provisioner.steps.seaweedfs import STEP as SEAWEEDFS
+from provisioner.steps.seaweedfs import identities
+
+SECRETS = {
+    "store.root.user": Secret("rootname12"),
+    "store.root.password": Secret("rootpassword12"),
+    "store.user.key": Secret("username12"),
+    "store.user.secret": Secret('user"secret\\12'),
+}
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + b"RELEASE.2025-10-15T17-29-55Z" + bytes(40)
+
+
+def context(flags: dict[str, object] | None = None, settings: Settings | None = None, **values: object) -> Context:
+    chosen = settings or effective(flags or {}, {})
+    base = Context(chosen, Facts(), SECRETS, Door("http", "10.0.0.1", 5000, ("10.0.0.1",)), stack="test")
+    return replace(base, **values)  # type: ignore[arg-type]
+
+
+def content(step: object, where: Context, path: str) -> str:
+    found = [r for r in step.resources(where) if isinstance(r, File) and r.path == path]  # type: ignore[attr-defined]
+    return found[0].content.decode()
+
+
+@pytest.mark.parametrize("step", [MINIO, SEAWEEDFS, BUCKET])
+@pytest.mark.parametrize("engine", ["minio", "seaweedfs"])
+def test_a_step_names_its_resources_on_the_guess(step: object, engine: str) -> None:
+    guess = Context(effective({"store.engine": engine}, {}), Facts(), {}, Door("http", "x", 5000, ("x",)))
+    resources = step.resources(guess)  # type: ignore[attr-defined]
+    ids = [resource.id for resource in resources]
+    assert len(ids) == len(set(ids))
+    assert all(resource.step and resource.lane for resource in resources)
+    step.looks(guess)  # type: ignore[attr-defined]
+    list(step.preflight(guess))  # type: ignore[attr-defined]
+    assert step.headline(guess)  # type: ignore[attr-defined]
+
+
+def test_minio_listens_on_loopback_and_never_updates_itself() -> None:
+    text = content(MINIO, context(), "/etc/default/minio")
+    assert 'MINIO_OPTS="--address 127.0.0.1:9000 --console-address 127.0.0.1:9001"' in text
+    assert "MINIO_UPDATE=off" in text
+    assert "MINIO_ROOT_PASSWORD=rootpassword12" in text
+    assert "written by provision" in text.lower()
+
+
+def test_seaweedfs_opens_nothing_but_loopback_and_tells_nobody() -> None:
+    text = content(SEAWEEDFS, context({"store.engine": "seaweedfs"}), "/etc/seaweedfs/seaweedfs.env")
+    for option in ("-ip.bind=127.0.0.1", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"):
+        assert option in text
+
+
+def test_seaweedfs_identities_are_json_whatever_the_secrets_hold() -> None:
+    document = json.loads(identities(context({"store.engine": "seaweedfs", "store.bucket": "data"})))
+    admin, user = document["identities"]
+    assert admin["actions"] == ["Admin"]
+    assert user["actions"] == ["Read:data", "Write:data", "List:data"]
+    assert user["credentials"][0]["secretKey"] == 'user"secret\\12'
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_the_default_is_the_pinned_release_for_the_hosts_architecture(architecture: str) -> None:
+    where = context(facts=Facts(architecture=architecture))
+    assert program(where).source == DEFAULT[architecture]
+    assert "silo 2026-09-16" in MINIO.headline(where)
+
+
+def test_a_file_is_recorded_by_hash_and_version_and_kept_by_a_plain_run(tmp_path: Path) -> None:
+    file = tmp_path / "minio"
+    file.write_bytes(ELF)
+    digest = hashlib.sha256(ELF).hexdigest()
+    first = context({"store.binary": str(file)})
+    assert program(first).source == Sent(str(file), digest)
+    recorded = parse_recorded(dump_recorded(settled(first), "test"), "h")
+    assert recorded.installed is not None
+    assert recorded.installed.version == "minio 2025-10-15"
+    again = context(settings=effective({}, {}, recorded))
+    assert program(again).path == program(first).path
+    assert program(again).source == Sent(None, digest)
+    assert settled(again) == again.settings
+    assert "known holes" in MINIO.headline(again)
+
+
+def test_a_mirror_is_recorded_and_kept_by_a_plain_run() -> None:
+    flags: dict[str, object] = {"store.url": "https://mirror.example.com/silo.tar.gz", "store.sha256": "ab" * 32}
+    recorded = parse_recorded(dump_recorded(settled(context(flags)), "test"), "h")
+    again = context(settings=effective({}, {}, recorded))
+    assert program(again).source == Fetched("https://mirror.example.com/silo.tar.gz", "ab" * 32)
+    back = context(settings=effective({"store.url": "default"}, {}, recorded))
+    assert program(back).source == DEFAULT["amd64"]
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        program(context({"store.binary": str(tmp_path / "none")}))
+
+
+def found(checks: list[Check], status: str) -> list[str]:
+    return [check.id for check in checks if check.status == status]
+
+
+def test_preflight_refuses_what_is_no_program_and_names_known_holes(tmp_path: Path) -> None:
+    bad, old = tmp_path / "bad", tmp_path / "old"
+    bad.write_bytes(b"<html>")
+    old.write_bytes(ELF)
+    assert found(list(MINIO.preflight(context({"store.binary": str(bad)}))), "fail") == ["minio-binary"]
+    assert found(list(MINIO.preflight(context({"store.binary": str(old)}))), "warn") == ["minio-holes"]
+    assert found(list(MINIO.preflight(context())), "warn") == []
+
+
+def test_preflight_tells_who_has_a_port_unless_it_is_the_store_itself() -> None:
+    facts = Facts(listeners=(Listener("0.0.0.0", 9000, "docker-proxy, pid 7"),))
+    checks = list(MINIO.preflight(context(facts=facts)))
+    assert found(checks, "fail") == ["port-9000"]
+    running = Seen({UnitProbe("minio.service"): UnitState("loaded", "active")})
+    assert found(list(MINIO.preflight(context(facts=facts, seen=running))), "fail") == []
+
+
+def test_preflight_refuses_another_installation_of_the_unit() -> None:
+    unit = UnitState("loaded", "inactive", fragment_path="/lib/systemd/system/minio.service")
+    checks = list(MINIO.preflight(context(seen=Seen({UnitProbe("minio.service"): unit}))))
+    assert found(checks, "fail") == ["foreign-minio.service"]
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "holes"),
+    [
+        ("minio version RELEASE.2025-09-07T16-13-09Z (commit-id=07c3a429)", "minio 2025-09-07", 4),
+        ("minio version RELEASE.2025-10-15T17-29-55Z", "minio 2025-10-15", 3),
+        ("silo version RELEASE.2026-09-03T13-18-01Z", "silo 2026-09-03", 1),
+        ("silo 2026-09-16", "silo 2026-09-16", 0),
+        ("minio version DEVELOPMENT.GOGET", "minio", 0),
+    ],
+)
+def test_a_build_is_told_by_its_day_and_so_is_what_is_known_against_it(version: str, name: str, holes: int) -> None:
+    assert str(build(version)) == name
+    assert len(build(version).holes) == holes
+
+
+def test_a_bucket_is_a_loss_only_where_its_mark_is() -> None:
+    mark = PathProbe("/etc/provision/had/bucket-mlflow", read=False)
+    assert not BUCKET.resources(context())[0].had  # type: ignore[attr-defined]
+    assert BUCKET.resources(context(seen=Seen({mark: PathState("file")})))[0].had  # type: ignore[attr-defined]
+
+
+def test_an_altered_program_is_planned_with_the_restart_it_causes() -> None:
+    where = context()
+    seen = Seen()
+    resources = MINIO.resources(where)
+    for resource in resources:
+        for probe in resource.probes():
+            seen = seen.put(probe, _fresh(probe))
+    made = plan.make(resources, seen)
+    for planned in made.changes:
+        seen = planned.resource.after(seen)
+    assert not plan.make(resources, seen)
+    altered = seen.put(program(where).probe, BlobState("file", 0o755, "root", "root", sha256="f" * 64, noted="e" * 64))
+    assert [p.id for p in plan.make(resources, altered).changes] == ["binary:minio", "unit:minio.service"]
+
+
+def _fresh(probe: object) -> object:
+    from provisioner.resources.blob import BlobProbe
+    from provisioner.resources.drop_ins import DropInProbe
+    from provisioner.resources.tree import TreeProbe, TreeState
+    from provisioner.resources.user import UserProbe, UserState
+
+    values: dict[type, object] = {
+        BlobProbe: BlobState("absent"),
+        PathProbe: PathState("absent"),
+        UnitProbe: UnitState(),
+        DropInProbe: (),
+        TreeProbe: TreeState(),
+        UserProbe: UserState(False),
+    }
+    return values[type(probe)]
