@@ -90,7 +90,11 @@ class Converge:
         checks = preflight.checks(self.session, view)
         self.result.checks = list(checks)
         preflight.refuse(checks, again(self.request, self.options))
-        self.result.checks = [check for check in checks if check.status != "ok"]
+        # What is only warned of is said and kept apart: the checks that follow are the verification's.
+        self.result.checks = []
+        for check in (check for check in checks if check.status == "warn"):
+            self.result.warnings.append(f"{check.title}: {check.detail}")
+            self.reporter.warned(self.result, check)
         if self.result.fresh:
             headline = f"{len(checks)} checks"
             self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)

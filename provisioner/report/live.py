@@ -104,6 +104,10 @@ class Live:
             name = f"{result.host} {step}" if len(self._hosts) > 1 else step
             self._say(summary.step_line(name, headline, seconds, self._width))
 
+    def warned(self, result: HostResult, check: Check) -> None:
+        for line in summary.check_lines(check, self._width):
+            self._say(line)
+
     def check(self, result: HostResult, check: Check) -> None:
         self._start()
         self._update(result.host, "verify", check.title)

@@ -136,6 +136,9 @@ class Reporter(Protocol):
 
     def event(self, result: HostResult, event: Event) -> None: ...
 
+    def warned(self, result: HostResult, check: Check) -> None:
+        """Preflight warns of something; the run goes on."""
+
     def waiting(self, result: HostResult, text: str) -> None:
         """Something outside holds it up (`waits for anna@laptop …`)."""
 

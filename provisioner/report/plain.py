@@ -51,6 +51,10 @@ class Plain:
         if isinstance(event, Failed):
             self._say(result, f"{event.planned.step:<12} failed: {event.planned.change.title or event.planned.id}")
 
+    def warned(self, result: HostResult, check: Check) -> None:
+        for line in summary.check_lines(check, self._width):
+            self._say(result, line)
+
     def waiting(self, result: HostResult, text: str) -> None:
         self._say(result, text)
 
