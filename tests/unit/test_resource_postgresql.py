@@ -298,7 +298,8 @@ def test_the_fragments_of_resources_pass_shellcheck(resource: HostResource) -> N
         change = Change("change", "x", payload=lines)
     for action in ("start", "restart", "reload", "run") if isinstance(resource, ClusterService) else (change.action,):
         body = type(resource).apply([(resource, replace(change, action=action))])
-        tools = "keep() { :; }; put_back() { :; }; proven() { :; }; undo_unit() { :; }; say() { :; }\nK=/k; T=/t; export K T\n"
+        tools = "".join(f"{name}() {{ :; }}\n" for name in ("keep", "put_back", "proven", "undo_unit", "say"))
+        tools += "K=/k; T=/t; export K T\n"
         assert shells.lint(tools + body) == ""
 
 
