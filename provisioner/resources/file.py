@@ -103,7 +103,7 @@ class File(HostResource):
         new = [line for line in wanted if line not in before or line.endswith("differs)")]
         if len(gone) == len(new) == 1:
             return f"{gone[0].strip()[:60]}, wanted {new[0].strip()[:60]}"
-        return f"{len(gone)} lines not wanted, {len(new)} missing"
+        return f"{len(gone)} {'line' if len(gone) == 1 else 'lines'} not wanted, {len(new)} missing"
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
