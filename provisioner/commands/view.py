@@ -22,7 +22,7 @@ from provisioner.resources.file import Directory, File
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.secrets import Secret
 from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
-from provisioner.steps import Context, Step, needed, ordered, settled
+from provisioner.steps import Context, Step, named, needed, ordered, settled
 from provisioner.transport.base import Session
 
 FACTS = FactsProbe()
@@ -126,6 +126,8 @@ def look(
         seen = seen.merge(probe.look(session, missing))
         looks += 1
     settings = context.settings
+    for name in chosen:
+        named(name, settings, select(request), new=recorded is None)
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]

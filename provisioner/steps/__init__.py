@@ -123,17 +123,23 @@ def needed(step: Step, steps: Sequence[Step]) -> list[Step]:
     return [s for s in steps if (s.name in wanted or s.provides in wanted) and s is not step]
 
 
-def named(name: str, settings: Settings) -> Step:
-    """The step `name` of this stack; UsageError says which engine the stack has instead."""
+def named(name: str, settings: Settings, select: str = "", *, new: bool = False) -> Step:
+    """The step `name` of this stack; UsageError says which engine the stack has instead.
+
+    `select`: the arguments that choose the stack; `new`: its engine can still be chosen.
+    """
     steps = registry()
     step = steps.get(name)
     if step is None:
         raise UsageError(f"no step is called {name}", next=f"steps: {', '.join(steps)}")
     if not step.applies(settings):
         instead = next((s.name for s in ordered(settings, steps) if s.provides == step.provides), None)
+        following = [f"provision {instead} {select}".rstrip()] if instead else []
+        if new and step.provides == "store":
+            following.append(f"provision {name} --set store.engine={name} {select}".rstrip())
         raise UsageError(
             f"this stack has no {name}",
             why=f"its {step.provides} is {instead}" if instead else "",
-            next=f"provision {instead}" if instead else "",
+            next="\n".join(following),
         )
     return step
