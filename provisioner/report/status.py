@@ -32,7 +32,7 @@ def lines(result: HostResult, width: int) -> list[str]:
     names = ", ".join(p.change.title or p.id for p in result.changes[:4])
     if result.changes:
         found += ["", f"{'drift':<12} {len(result.changes)} of {result.total}:  {names}"[:width]]
-        found += ["             provision plan --diff"]
+        found += [f"             provision plan --diff {result.select}".rstrip()]
     else:
         found += ["", f"{'drift':<12} none, {result.total} of {result.total} as wanted"]
     return found
