@@ -73,6 +73,8 @@ class Binary(HostResource):
     """Links that lead to it: what runs through them runs an earlier program once this one was replaced."""
     ways_out: tuple[str, ...] = ()
     """What helps when it cannot be had, one line each."""
+    marker: bytes = b""
+    """Bytes that every build of it holds: what lacks them is another program."""
     setting: str = "store.binary"
     """The key that names a file of the operator's machine."""
     deep: bool = False
@@ -154,6 +156,12 @@ class Binary(HostResource):
             )
         program = elf.open_program(self.source.path, self.members)
         fits(program, self.architecture)
+        if not program.holds(self.marker):
+            raise Refused(
+                f"{program.path} is another program",
+                why=f"it holds no {self.marker.decode()}, which every build has",
+                next=f"name the right file: --set {self.setting}=PATH",
+            )
         if program.download != self.source.sha256:
             raise Refused(
                 f"{program.path} is not the file that this stack's program came from",

@@ -61,6 +61,19 @@ class Program:
     """What it is instead, when `machine` is empty."""
     member: str = ""
 
+    def holds(self, marker: bytes) -> bool:
+        """Whether `marker` occurs in the program."""
+        if self.member:
+            content = self.read()
+            return isinstance(content, bytes) and marker in content
+        with self.path.open("rb") as file:
+            tail = b""
+            while chunk := file.read(2**22):
+                if marker in tail + chunk:
+                    return True
+                tail = chunk[-len(marker) :]
+        return False
+
     def read(self) -> Path | bytes:
         """What to send: the file, or the member's bytes."""
         if not self.member:

@@ -123,6 +123,7 @@ def program(context: Context) -> Binary:
         links=(PROGRAM,),
         architecture=context.facts.architecture,
         ways_out=WAYS_OUT,
+        marker=b"MINIO_ROOT_USER",
         deep=context.deep,
     )
 
