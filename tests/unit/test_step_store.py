@@ -35,7 +35,8 @@ SECRETS = {
     "store.user.key": Secret("username12"),
     "store.user.secret": Secret('user"secret\\12'),
 }
-ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + b"RELEASE.2025-10-15T17-29-55Z MINIO_ROOT_USER" + bytes(40)
+HEADER = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00"
+ELF = HEADER + b"RELEASE.2025-10-15T17-29-55Z MINIO_ROOT_USER" + bytes(40)
 
 
 def context(flags: dict[str, object] | None = None, settings: Settings | None = None, **values: object) -> Context:
@@ -129,7 +130,7 @@ def test_preflight_refuses_what_is_no_program_and_names_known_holes(tmp_path: Pa
     bad, old, other = tmp_path / "bad", tmp_path / "old", tmp_path / "other"
     bad.write_bytes(b"<html>")
     old.write_bytes(ELF)
-    other.write_bytes(ELF[:20] + bytes(80))
+    other.write_bytes(HEADER + bytes(80))
     assert found(list(MINIO.preflight(context({"store.binary": str(other)}))), "fail") == ["minio-binary"]
     assert found(list(MINIO.preflight(context({"store.binary": str(bad)}))), "fail") == ["minio-binary"]
     assert found(list(MINIO.preflight(context({"store.binary": str(old)}))), "warn") == ["minio-holes"]
