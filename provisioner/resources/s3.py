@@ -133,7 +133,7 @@ class Store:
     def admin(self, session: Session) -> Any:
         """minio-py's MinioAdmin as the administrator, over the same way."""
         from minio import MinioAdmin
-        from minio.credentials import StaticProvider
+        from minio.credentials.providers import StaticProvider
 
         provider = StaticProvider(self.root.access.reveal(), self.root.secret.reveal())
         return MinioAdmin(
