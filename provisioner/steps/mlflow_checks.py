@@ -18,7 +18,7 @@ from provisioner.steps import Context, mlflow_environment
 from provisioner.steps.postgres import state
 
 DISK = 2_300_000_000
-"""Bytes that an installation needs at its peak, its cache included (measured 1.9 GB)."""
+"""Bytes that an installation needs at its peak, its cache included: 860 MB stay."""
 MEMORY = 1_000_000_000
 MEMORY_COMFORT = 1_900_000_000
 
