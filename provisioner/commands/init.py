@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import tomli_w
@@ -28,7 +29,9 @@ def init(options: Options, output: str) -> Exit:
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
     print(f"wrote {path}")
-    print("next   provision plan" if options.hosts else f"next   edit {path}, then:  provision plan")
+    named = "" if path == Path("inventory.toml") else f" --inventory {shlex.quote(str(path))}"
+    edit = "" if options.hosts else f"edit {path}, then:  "
+    print(f"next   {edit}provision plan{named}")
     return Exit.OK
 
 
