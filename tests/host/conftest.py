@@ -20,13 +20,19 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab import hosts
+from provisioner.lab import hosts, layers
 from provisioner.lab.host import LabHost
 from provisioner.lab.identity import PRIVATE_KEY
 
 MINIO = os.environ.get("PROVISION_TEST_MINIO", "")
 ENGINES = ("seaweedfs", "minio")
-ADDRESSES = {"seaweedfs": "10.151.0.70", "minio": "10.151.0.71"}
+VERBOSE = ("LogLevel VERBOSE",)
+"""sshd itself tells how many sessions a run opened."""
+FIRST_RUN = 600.0
+"""Seconds a first run may take on a busy machine with nothing cached."""
+LANE = os.environ.get("PROVISION_TEST_LANE", "70")
+"""Last byte of the stacks' addresses (the next one is used too): two people's runs on one machine differ in it."""
+ADDRESSES = {"seaweedfs": f"10.151.0.{LANE}", "minio": f"10.151.0.{int(LANE) + 1}"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +67,15 @@ class Ran:
 
     def changed(self) -> list[str]:
         return [change["resource"] for change in self.host["changes"]]
+
+    def change(self, resource: str) -> dict[str, Any]:
+        (change,) = (change for change in self.host["changes"] if change["resource"] == resource)
+        return dict(change)
+
+    @property
+    def checks(self) -> dict[str, str]:
+        """Check -> its status."""
+        return {check["id"]: check["status"] for check in self.host["checks"]}
 
 
 @dataclass
@@ -105,8 +120,12 @@ class Stack:
     engine: str
     operator: Operator
     settings: tuple[str, ...]
+    planned: Ran
+    """`plan --json --exit-code` of the fresh host."""
     first: Ran
-    """The run that made it."""
+    """The run that made it, `--json`."""
+    layer: layers.Layer | None = None
+    """What the host stands on since `freeze`."""
     _saved: Path | None = None
 
     @property
@@ -124,16 +143,31 @@ class Stack:
         """`provision ARGUMENTS --host …` with this operator's state."""
         return self.operator.run(*arguments, *self.reach(), **options)
 
-    def on(self, command: str) -> str:
-        """A command on the host, by hand, as root; its output."""
-        return self.host.check(command).stdout
+    def on(self, command: str, **options: Any) -> str:
+        """A command on the host, by hand, as root, without SSH; its output."""
+        return self.host.check(command, **options)
+
+    @property
+    def store_unit(self) -> str:
+        return f"{self.engine}.service"
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Every service of the stack."""
+        version = self.on("ls /etc/postgresql").strip()
+        return (self.store_unit, f"postgresql@{version}-main.service", "mlflow-server.service", "nginx.service")
+
+    def lives(self) -> dict[str, str]:
+        """Unit -> which start of it is running, since when, and how often systemd has restarted it."""
+        shown = "InvocationID,ActiveEnterTimestampMonotonic,NRestarts,MainPID"
+        return {unit: self.on(f"systemctl show -p {shown} {unit}") for unit in self.units}
 
     def secret(self, name: str) -> str:
         document = json.loads((self.operator.state / "provision" / self.address / "secrets.json").read_text())
         return str(document["secrets"][name]["value"])
 
     def freeze(self) -> None:
-        hosts.snapshot(self.host.name)
+        self.layer = hosts.snapshot(self.host.name)
         self.host = hosts.get(self.host.name)
         self._saved = self.operator.state.with_name(self.operator.state.name + ".saved")
         shutil.copytree(self.operator.state, self._saved, dirs_exist_ok=True)
@@ -148,7 +182,15 @@ class Stack:
         shutil.copytree(self._saved, self.operator.state)
         self.wait()
 
-    def wait(self, seconds: float = 90) -> None:
+    def stand_again(self) -> None:
+        """Put the host back on its frozen disk after `hosts.reset`, with the SSH keys it had."""
+        assert self.layer is not None
+        hosts.stop(self.host.name)
+        self.host = hosts.start(
+            self.host.name, self.address, layer=self.layer, keep_host_keys=True, cache=True, sshd=VERBOSE
+        )
+
+    def wait(self, seconds: float = 300) -> None:
         """Until MLflow answers: a boot starts everything without the tool."""
         end = time.monotonic() + seconds
         probe = (
@@ -169,13 +211,13 @@ def store_settings(engine: str) -> tuple[str, ...]:
 def make_stack(engine: str, name: str, address: str, folder: Path, *more: str, **host: Any) -> Iterator[Stack]:
     """A fresh host, provisioned by the command line."""
     operator = Operator(folder / f"state-{name}")
-    with hosts.running(name, address, cache=True, **host) as lab:
+    with hosts.running(name, address, cache=True, sshd=VERBOSE, **host) as lab:
         settings = store_settings(engine)
         reach = ("--host", f"root@{address}", "-i", str(PRIVATE_KEY))
-        first = operator.run(*settings, *more, *reach, "--json", timeout=400)
+        planned = operator.run("plan", *settings, *more, *reach, "--json", "--exit-code")
+        first = operator.run(*settings, *more, *reach, "--json", timeout=FIRST_RUN)
         assert first.code == 0, first.out + first.err
-        stack = Stack(lab, engine, operator, settings, first)
-        yield stack
+        yield Stack(lab, engine, operator, settings, planned, first)
 
 
 def _engine(engine: str) -> str:
@@ -188,10 +230,14 @@ def _engine(engine: str) -> str:
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One provisioned and frozen stack for each engine; use `stack` instead."""
     engine = _engine(request.param)
-    maker = make_stack(engine, f"t-{engine}", ADDRESSES[engine], tmp_path_factory.mktemp(engine))
+    maker = make_stack(engine, f"t-{engine}-{LANE}", ADDRESSES[engine], tmp_path_factory.mktemp(engine))
+    frozen = None
     for stack in maker:
         stack.freeze()
+        frozen = stack.layer
         yield stack
+    if frozen and not any(frozen.lower[0] in record.spec.lower for record in hosts.records()):
+        layers.remove(frozen)
 
 
 @pytest.fixture(scope="module")
