@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.commands.view import View
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.transport.base import Session
-from provisioner.verify.behind import postgresql
-from provisioner.verify.s3 import StoreAccess
 from provisioner.verify.target import Connect, Target
+
+if TYPE_CHECKING:
+    from provisioner.verify.s3 import StoreAccess
 
 LOGIN = "mlflow"
 """The generated account's name."""
@@ -63,6 +64,9 @@ def login_target(
 def ways(session: Session, view: View, repair: str) -> Iterator[Access]:
     """Forwards to the database and the store, and to the URL itself where it cannot be reached from
     here although the host was reached through a jump host."""
+    from provisioner.verify.behind import postgresql
+    from provisioner.verify.s3 import StoreAccess
+
     with ExitStack() as stack:
         connect: Connect | None = None
         door = view.context.door

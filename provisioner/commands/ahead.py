@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from provisioner.verify.quick import Quick
     from provisioner.verify.target import Target
 
-_LATER = ("jinja2", "http.client", "provisioner.steps", "provisioner.verify.quick")
+_LATER = ("provisioner.commands.converge", "provisioner.verify.quick", "jinja2")
 
 
 def warm() -> None:
     """Import in the background what is needed once the host has answered."""
 
     def load() -> None:
+        from provisioner.steps import registry
+
         for name in _LATER:
             importlib.import_module(name)
+        registry()
 
     threading.Thread(target=load, daemon=True).start()
 

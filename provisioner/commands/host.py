@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from provisioner.commands.options import Options, open_session
+from provisioner.commands.options import Options, open_session, select
 from provisioner.errors import Exit, ProvisionError, combined
 from provisioner.inventory import Inventory, StackRequest
 from provisioner.report.model import HostResult, Reporter
@@ -35,7 +35,7 @@ class _Hosts:
         self._interrupted = threading.Event()
 
     def each(self, stacks: Sequence[StackRequest]) -> list[HostResult]:
-        results = [HostResult(request.host.name, request.id) for request in stacks]
+        results = [HostResult(request.host.name, request.id, select(request)) for request in stacks]
         if len(stacks) == 1:
             try:
                 self._one(stacks[0], results[0])

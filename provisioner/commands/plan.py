@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner.commands.apply import fill
+from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, again
 from provisioner.commands.view import look

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.commands.access import target
-from provisioner.commands.apply import fill
+from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import View, look

@@ -6,7 +6,7 @@ import os
 import time
 
 from provisioner.commands.access import ways
-from provisioner.commands.apply import fill, take
+from provisioner.commands.converge import fill, take
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import look_at_record

@@ -16,6 +16,7 @@ from provisioner.commands import host
 from provisioner.commands.options import Options
 from provisioner.ending import code_of, tracing
 from provisioner.errors import Exit, ProvisionError, Refused, UsageError
+from provisioner.inventory import HostRequest, StackRequest
 
 
 class Session:
@@ -32,7 +33,7 @@ class Session:
 
 def on_hosts(names: list[str], work: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(host, "open_session", lambda request, options: Session())
-    stacks = tuple(SimpleNamespace(host=SimpleNamespace(name=name), id=name) for name in names)
+    stacks = tuple(StackRequest(name, HostRequest(name, name)) for name in names)
     results = host.on_each(SimpleNamespace(stacks=stacks), Options(), work)  # type: ignore[arg-type]
     return {result.host: result for result in results}
 

@@ -161,13 +161,13 @@ class ServerProbe(Probe[ServerState]):
                 current[1].update(json.loads(line))
             elif line.startswith("error "):
                 current[2].append(printable(line[6:]))
-        for number in range(len(probes)):
-            if number not in answers:
+        for index in range(len(probes)):
+            if index not in answers:
                 yield DOWN
                 continue
-            port, document, errors = answers[number]
+            listening, document, errors = answers[index]
             error = "\n".join(errors)
-            yield _state(document, port, error) if "system" in document else replace(DOWN, error=error or "no answer")
+            yield _state(document, listening, error) if "system" in document else replace(DOWN, error=error or "no answer")
 
 
 def _state(document: dict[str, Any], port: int, error: str) -> ServerState:

@@ -1,0 +1,260 @@
+"""Make one connected host what it should be, then prove it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from provisioner import audit, controller, lock, record, vault
+from provisioner.commands.access import target, ways
+from provisioner.commands.ahead import QuickAhead
+from provisioner.commands.options import Options, again, select
+from provisioner.commands.view import View, look
+from provisioner.engine.apply import Run
+from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
+from provisioner.engine.resource import Planned
+from provisioner.errors import Exit, ProvisionError, Refused
+from provisioner.inventory import StackRequest
+from provisioner.report.model import HostResult, Reporter
+from provisioner.settings import kept as kept_settings
+from provisioner.transport.base import Session
+
+if TYPE_CHECKING:
+    from provisioner.verify.run import Outcome
+
+
+class Converge:
+    """One run on one connected host."""
+
+    def __init__(
+        self,
+        session: Session,
+        request: StackRequest,
+        result: HostResult,
+        options: Options,
+        reporter: Reporter,
+        steps: Sequence[str],
+    ):
+        self.session = session
+        self.request = request
+        self.result = result
+        self.options = options
+        self.reporter = reporter
+        self.steps = tuple(steps)
+        self.stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+
+    def all(self) -> None:
+        ahead = None
+        if not self.steps and not self.options.verify:
+            ahead = QuickAhead(self.session, self.request, select(self.request))
+        view = self._look()
+        refuse_what_is_unsafe(view, self.options)
+        if view.plan:
+            view = self._change(view)
+        else:
+            if view.secrets.to_controller:
+                vault.write_controller(view.secrets.vault)
+            controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
+        if self.steps:
+            return
+        if view.plan or ahead is None:
+            self._verify(view)
+        else:
+            self._quick(view, ahead)
+
+    def _look(self) -> View:
+        view = look(self.session, self.request, self.steps, deep=self.options.deep)
+        fill(self.result, view)
+        # What a run reports as changes it has made, so that a refusal reports none.
+        self.result.changes = []
+        self.reporter.connected(self.result)
+        return view
+
+    def _change(self, view: View) -> View:
+        from provisioner.commands import preflight
+
+        begun = time.monotonic()
+        checks = preflight.checks(self.session, view)
+        self.result.checks = list(checks)
+        preflight.refuse(checks, again(self.request, self.options))
+        # What is only warned of is said and kept apart: the checks that follow are the verification's.
+        self.result.checks = []
+        for check in (check for check in checks if check.status == "warn"):
+            self.result.warnings.append(f"{check.title}: {check.detail}")
+            self.reporter.warned(self.result, check)
+        if self.result.fresh:
+            headline = f"{len(checks)} checks"
+            self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
+        owner = view.seen[lock.OWNER].content
+        with lock.hold(
+            self.session,
+            command=" ".join(("provision", *self.steps)),
+            seen_owner=owner if isinstance(owner, bytes) else b"",
+            say=lambda text: self.reporter.waiting(self.result, text),
+        ) as holding:
+            if holding.moved:
+                view = look(self.session, self.request, self.steps, deep=self.options.deep)
+                refuse_what_is_unsafe(view, self.options)
+                fill(self.result, view)
+                self.result.changes = []
+            # Before the host gets them: a killed run must not lose what it generated. Not before the lock:
+            # of two first runs at once only one's secrets come to be.
+            if view.secrets.to_controller:
+                vault.write_controller(view.secrets.vault)
+            self._run(view, holding.owner)
+        controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
+        return view
+
+    def _run(self, view: View, owner: str) -> None:
+        collector = Collector(self, view)
+        self.result.changes = []
+        self.reporter.starting(self.result, list(dict.fromkeys(p.step for p in view.plan.changes)))
+        run = Run(
+            self.session,
+            view.plan,
+            stamp=self.stamp,
+            emit=collector.event,
+            journal=collector.journal,
+            owner=owner,
+        )
+        try:
+            run.all()
+        finally:
+            audit.append(self.request.id, collector.audited)
+
+    def _verify(self, view: View) -> None:
+        from provisioner.verify.run import verify
+
+        with ways(self.session, view, select(self.request)) as access:
+            outcome = verify(
+                access.target,
+                database=access.database,
+                store=access.store,
+                on_check=lambda check: self.reporter.check(self.result, check),
+            )
+        take(self.result, outcome, self.reporter)
+
+    def _quick(self, view: View, ahead: QuickAhead) -> None:
+        found = ahead.answer(target(view, select(self.request)))
+        if found.ok:
+            self.result.quick_ms = found.milliseconds
+            return
+        # Something is wrong (or never was verified): only the full verification can say what.
+        self._verify(view)
+
+
+class Collector:
+    """Turns a run's events into the result, the audit log and the reporter's lines."""
+
+    def __init__(self, run: Converge, view: View):
+        self._run = run
+        self._left: dict[str, int] = {}
+        for planned in view.plan.changes:
+            self._left[planned.step] = self._left.get(planned.step, 0) + 1
+        self._headlines = {step.name: step.headline(view.context) for step in view.steps}
+        self.audited: list[audit.Event] = []
+
+    def journal(self, planned: Planned) -> str:
+        """The host's own audit line for a change that is done."""
+        return audit.host_lines([self._line(planned, "ok", 0.0)])
+
+    def _line(self, planned: Planned, result: str, seconds: float) -> audit.Event:
+        return audit.Event(
+            time=datetime.now(UTC),
+            stack=self._run.request.id,
+            host=self._run.request.host.name,
+            command=" ".join(("provision", *self._run.steps)),
+            step=planned.step,
+            resource=planned.id,
+            action=planned.change.action,
+            reason=planned.change.reason,
+            result=result,
+            seconds=seconds,
+            operator=lock.operator(),
+        )
+
+    def event(self, event: Event) -> None:
+        result, reporter = self._run.result, self._run.reporter
+        if isinstance(event, Done | Failed):
+            planned = replace(event.planned, seconds=event.seconds)
+            result.changes.append(planned)
+            result.step_seconds[planned.step] = result.step_seconds.get(planned.step, 0.0) + event.seconds
+            self.audited.append(self._line(planned, "ok" if isinstance(event, Done) else "failed", event.seconds))
+        if isinstance(event, Kept):
+            result.kept.extend(event.paths)
+        reporter.event(result, event)
+        if isinstance(event, Done | Unneeded):
+            step = event.planned.step
+            self._left[step] -= 1
+            if self._left[step] == 0:
+                reporter.step_done(result, step, self._headlines.get(step, ""), result.step_seconds.get(step, 0.0))
+
+
+def fill(result: HostResult, view: View) -> None:
+    """What every command tells of a host it has looked at."""
+    result.select = select(view.request)
+    result.facts = view.facts
+    result.total = view.plan.total
+    result.changes = list(view.plan.changes)
+    result.planned = list(view.plan.changes)
+    result.fresh = not view.exists
+    result.steps = {step.name: step.headline(view.context) for step in view.steps}
+    result.url = view.context.door.url
+    result.login = view.settings.access.auth == "password"
+    result.version = view.settings.mlflow.version
+    result.warnings = list(view.warnings)
+    result.notes = [
+        f"kept {key} = {value!r} from the host's record; the inventory does not name it"
+        for key, value in kept_settings(view.settings, view.request.inventory)
+    ]
+
+
+def take(result: HostResult, outcome: Outcome, reporter: Reporter) -> None:
+    """A verification's outcome into the result; ProvisionError (exit 5) when it is red."""
+    result.checks.extend(outcome.checks)
+    result.vantage = outcome.vantage
+    result.run_url = outcome.run_url or ""
+    result.step_seconds["verify"] = outcome.seconds
+    result.verified = outcome.ok
+    reporter.verified(result, outcome.seconds)
+    if not outcome.ok:
+        raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)
+
+
+def refuse_what_is_unsafe(view: View, options: Options, ask: Callable[[str], bool] | None = None) -> None:
+    """Switches that would lose data, unmet needs, and what needs a yes; Refused (exit 4)."""
+    if view.switches and holds_data(view):
+        first = view.switches[0]
+        listed = "\n".join(f"{s.key}: {s.recorded} -> {s.wanted}: {s.why}" for s in view.switches)
+        raise Refused(
+            f"{first.key} cannot change from {first.recorded} to {first.wanted} on a stack that holds data",
+            why=first.why,
+            next=first.next,
+            detail=listed if len(view.switches) > 1 else "",
+        )
+    if view.needs.unmet:
+        steps = list(dict.fromkeys(p.step for p in view.needs.unmet))
+        first_need = view.needs.unmet[0]
+        raise Refused(
+            f"{', '.join(s.name for s in view.steps)} needs {', '.join(steps)} first",
+            why=f"{first_need.change.title or first_need.id}: {first_need.change.reason}",
+            next="\n".join(f"provision {step} {select(view.request)}" for step in steps),
+        )
+    asking = [p for p in view.plan.changes if p.change.asks]
+    if asking and not options.yes:
+        listed = "\n".join(f"{p.change.title or p.id}: {p.change.reason}; {p.change.asks}" for p in asking)
+        if ask is not None and ask(listed):
+            return
+        raise Refused(
+            "what was not made by this tool would be replaced",
+            why=listed,
+            next="look at it; when it may go, run the same command with --yes",
+        )
+
+
+def holds_data(view: View) -> bool:
+    """Whether the stack was ever filled: its record exists on the host and its parts left marks."""
+    return view.exists
