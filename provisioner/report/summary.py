@@ -86,8 +86,10 @@ def change_lines(changes: Sequence[Planned], width: int, *, diff: bool, planned:
         seconds = f"{each.seconds:.1f} s" if each.seconds is not None and each.seconds >= 0.05 else ""
         head = f"{name:<{STEP}}{mark} {change.title or each.id}"
         if mark == ">" and not planned:
-            head = f"{name:<{STEP}}> {change.title or each.id} {_past(change.action)}, {change.reason}"
-            lines.append(flush_right(head, seconds, width))
+            head = f"{name:<{STEP}}> {change.title or each.id} {_past(change.action)}"
+            short = len(head) + len(change.reason) + len(seconds) + 3 <= width
+            lines.append(flush_right(f"{head}, {change.reason}" if short else head, seconds, width))
+            lines += [] if short else _wrapped(change.reason, width)
         else:
             lines.append(flush_right(head, seconds, width))
             if change.reason != "absent":
