@@ -9,7 +9,7 @@ from pathlib import Path
 from provisioner import vault
 from provisioner.commands.options import Options, one_stack, open_session, select
 from provisioner.commands.view import look_at_record
-from provisioner.errors import Exit, ProvisionError, Unreachable, UsageError
+from provisioner.errors import Exit, ProvisionError, Refused, Unreachable, UsageError
 from provisioner.inventory import StackRequest
 
 
@@ -45,7 +45,10 @@ def import_secrets(options: Options, file: str) -> Exit:
     """Values of an exported document become newer than both sides' own; the next run applies them."""
     request = one_stack(options)
     text = _read(file)
-    document = vault.parse(text, "the given document" if file == "-" else file)
+    try:
+        document = vault.parse(text, "the given document" if file == "-" else file)
+    except Refused as error:
+        raise UsageError(error.what, why=error.why, next="correct it; nothing was imported") from None
     others: tuple[vault.Vault, ...] = ()
     try:
         current = _document(request, options, empty=True)

@@ -93,7 +93,7 @@ class Minio:
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from store_ports(context, UNIT, {9000: "the store", 9001: "its console"})
-        yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO")
+        yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO", ENVIRONMENT)
         yield from _program_check(context)
 
     def headline(self, context: Context) -> str:

@@ -16,6 +16,7 @@ from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
 from provisioner.steps import Context, mlflow_environment
 from provisioner.steps.postgres import state
+from provisioner.steps.storeports import foreign_unit
 
 DISK = 2_300_000_000
 """Bytes that an installation needs at its peak, its cache included: 860 MB stay."""
@@ -171,16 +172,8 @@ def _foreign(context: Context, venv: PythonEnv) -> Iterable[Check]:
     elif found is not None and (added := runtime.added(found.seen)):
         names = ", ".join(added[:4]) + (f" and {len(added) - 4} more" if len(added) > 4 else "")
         yield Check("mlflow-added", "packages", "warn", detail=f"installed besides the lock, kept: {names}")
-    unit = context.seen.get(UnitProbe("mlflow-server.service"))
-    path = unit.fragment_path if unit is not None else ""
-    if path not in {"", "/dev/null", "/etc/systemd/system/mlflow-server.service"}:
-        yield Check(
-            "mlflow-unit",
-            "mlflow-server.service",
-            "fail",
-            detail=f"{printable(path)} belongs to another installation of MLflow",
-            fix="remove that one first, or use another server",
-        )
+    unit = "mlflow-server.service"
+    yield from foreign_unit(context, unit, f"/etc/systemd/system/{unit}", "MLflow", "/etc/mlflow/mlflow.env")
 
 
 def _kept(context: Context, drop_ins: DropIns) -> Iterable[Check]:

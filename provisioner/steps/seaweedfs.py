@@ -110,7 +110,7 @@ class SeaweedFS:
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from store_ports(context, UNIT, PORTS)
-        yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS")
+        yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS", ENVIRONMENT)
         yield from _index(context)
 
     def headline(self, context: Context) -> str:
