@@ -32,7 +32,7 @@ def eye(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Any:
     config = known.with_name("ssh_config")
     config.write_text(
         f"Host *\n UserKnownHostsFile {known}\n StrictHostKeyChecking yes\n IdentitiesOnly yes\n"
-        f" ControlMaster auto\n ControlPath {known.parent}/%C\n ControlPersist 60\n"
+        f" ControlMaster auto\n ControlPath {known.parent}/c\n ControlPersist 60\n"
     )
     return testinfra.get_host(f"ssh://root@{stack.address}", ssh_config=str(config), ssh_identity_file=str(PRIVATE_KEY))
 
