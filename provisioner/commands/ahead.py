@@ -52,6 +52,10 @@ class QuickAhead:
             return self._future.result()
         return _ask(target)
 
+    def again(self, target: Target) -> Quick:
+        """The check once more, now."""
+        return _ask(target)
+
 
 def _ask(target: Target) -> Quick:
     from provisioner.verify.quick import quick

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provisioner import audit, controller, lock, record, vault
+from provisioner.commands import safety
 from provisioner.commands.access import target, ways
 from provisioner.commands.ahead import QuickAhead
 from provisioner.commands.options import Options, again, select
-from provisioner.commands.view import View, look
+from provisioner.commands.view import RECORD_STEP, View, look
 from provisioner.engine.apply import Run
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
 from provisioner.engine.resource import Planned
-from provisioner.errors import Exit, ProvisionError, Refused
+from provisioner.errors import Exit, ProvisionError
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
+from provisioner.resources.unit import UnitProbe
 from provisioner.settings import kept as kept_settings
 from provisioner.transport.base import Session
 
 if TYPE_CHECKING:
     from provisioner.verify.run import Outcome
+
+_STARTING = 60.0
+"""Seconds after its start in which MLflow may not answer yet: 10 to 20 on a small server."""
 
 
 class Converge:
@@ -51,7 +56,7 @@ class Converge:
         if not self.steps and not self.options.verify:
             ahead = QuickAhead(self.session, self.request, select(self.request))
         view = self._look()
-        refuse_what_is_unsafe(view, self.options)
+        self._refuse(view)
         if view.plan:
             view = self._change(view)
         else:
@@ -64,6 +69,9 @@ class Converge:
             self._verify(view)
         else:
             self._quick(view, ahead)
+
+    def _refuse(self, view: View) -> None:
+        safety.refuse(view, self.options, safety.terminal(self.result.host) if self.options.interactive else None)
 
     def _look(self) -> View:
         view = look(self.session, self.request, self.steps, deep=self.options.deep)
@@ -97,7 +105,7 @@ class Converge:
         ) as holding:
             if holding.moved:
                 view = look(self.session, self.request, self.steps, deep=self.options.deep)
-                refuse_what_is_unsafe(view, self.options)
+                self._refuse(view)
                 fill(self.result, view)
                 self.result.changes = []
             # Before the host gets them: a killed run must not lose what it generated. Not before the lock:
@@ -138,12 +146,25 @@ class Converge:
         take(self.result, outcome, self.reporter)
 
     def _quick(self, view: View, ahead: QuickAhead) -> None:
-        found = ahead.answer(target(view, select(self.request)))
+        asked = target(view, select(self.request))
+        found = ahead.answer(asked)
+        end = time.monotonic() + _still_starting(view)
+        if found.unanswered and time.monotonic() < end:
+            self.reporter.waiting(self.result, "its services have just been started: waiting until they answer")
+            while found.unanswered and time.monotonic() < end:
+                time.sleep(1)
+                found = ahead.again(asked)
         if found.ok:
             self.result.quick_ms = found.milliseconds
             return
         # Something is wrong (or never was verified): only the full verification can say what.
         self._verify(view)
+
+
+def _still_starting(view: View) -> float:
+    """Seconds for which an unanswered request may mean no more than a server that has just booted."""
+    states = [view.seen[look] for look in view.seen if isinstance(look, UnitProbe)]
+    return max([_STARTING - state.since for state in states if state.active == "active"], default=0.0)
 
 
 class Collector:
@@ -155,6 +176,7 @@ class Collector:
         for planned in view.plan.changes:
             self._left[planned.step] = self._left.get(planned.step, 0) + 1
         self._headlines = {step.name: step.headline(view.context) for step in view.steps}
+        self._headlines[RECORD_STEP] = "settings and secrets, kept in /etc/provision"
         self.audited: list[audit.Event] = []
 
     def journal(self, planned: Planned) -> str:
@@ -222,39 +244,3 @@ def take(result: HostResult, outcome: Outcome, reporter: Reporter) -> None:
     reporter.verified(result, outcome.seconds)
     if not outcome.ok:
         raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)
-
-
-def refuse_what_is_unsafe(view: View, options: Options, ask: Callable[[str], bool] | None = None) -> None:
-    """Switches that would lose data, unmet needs, and what needs a yes; Refused (exit 4)."""
-    if view.switches and holds_data(view):
-        first = view.switches[0]
-        listed = "\n".join(f"{s.key}: {s.recorded} -> {s.wanted}: {s.why}" for s in view.switches)
-        raise Refused(
-            f"{first.key} cannot change from {first.recorded} to {first.wanted} on a stack that holds data",
-            why=first.why,
-            next=first.next,
-            detail=listed if len(view.switches) > 1 else "",
-        )
-    if view.needs.unmet:
-        steps = list(dict.fromkeys(p.step for p in view.needs.unmet))
-        first_need = view.needs.unmet[0]
-        raise Refused(
-            f"{', '.join(s.name for s in view.steps)} needs {', '.join(steps)} first",
-            why=f"{first_need.change.title or first_need.id}: {first_need.change.reason}",
-            next="\n".join(f"provision {step} {select(view.request)}" for step in steps),
-        )
-    asking = [p for p in view.plan.changes if p.change.asks]
-    if asking and not options.yes:
-        listed = "\n".join(f"{p.change.title or p.id}: {p.change.reason}; {p.change.asks}" for p in asking)
-        if ask is not None and ask(listed):
-            return
-        raise Refused(
-            "what was not made by this tool would be replaced",
-            why=listed,
-            next="look at it; when it may go, run the same command with --yes",
-        )
-
-
-def holds_data(view: View) -> bool:
-    """Whether the stack was ever filled: its record exists on the host and its parts left marks."""
-    return view.exists

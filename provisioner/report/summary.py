@@ -97,7 +97,7 @@ def change_lines(changes: Sequence[Planned], width: int, *, diff: bool, planned:
         if diff:
             lines += [" " * (STEP + 4) + _cut(line, width - STEP - 4) for line in change.diff]
         if change.interrupts and (planned or mark != ">"):
-            lines.append(" " * STEP + f"> {change.interrupts}")
+            lines += _hanging(f"> {change.interrupts}", STEP, 2, width)
         if change.loss:
             lines += [" " * STEP + f"LOST  {line}" for line in textwrap.wrap(change.loss, width - STEP - 6)]
     return lines
@@ -109,6 +109,19 @@ def _past(action: str) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     return [" " * (STEP + 4) + line for line in textwrap.wrap(clean(text), width - STEP - 4)]
+
+
+def _hanging(text: str, indent: int, deeper: int, width: int) -> list[str]:
+    """`text` from column `indent` on, its further lines `deeper` columns to the right."""
+    first = " " * indent
+    return textwrap.wrap(
+        clean(text),
+        max(40, width),
+        initial_indent=first,
+        subsequent_indent=first + " " * deeper,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def counts(changes: Sequence[Planned]) -> str:
@@ -202,18 +215,25 @@ def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     done = counts(result.changes)
     lines = change_lines(result.changes, width, diff=False, planned=False) if verbose else []
     lines += ["", f"Ready in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
-    lines.append(f"  MLflow     {result.url}")
+    lines += _row("MLflow", result.url, width)
     if result.run_url:
-        lines.append(f"  test run   {result.run_url}")
+        lines += _row("test run", result.run_url, width)
     if result.login:
-        lines.append(f"  login      mlflow, password from: provision secrets show login {result.select}")
+        lines += _row("login", "mlflow", width)
+        lines += _row("password", f"provision secrets show login {result.select}", width)
     else:
-        lines.append("  login      none: whoever reaches the port is in")
-    lines.append(f"  secrets    {_home(state.stack_dir(result.stack))} (a rebuild needs them)")
+        lines += _row("login", "none: whoever reaches the port is in", width)
+    lines += _row("secrets", f"{_home(state.stack_dir(result.stack))} (a rebuild needs them)", width)
     lines += ["", "In a client's shell:", f"  pip install mlflow=={result.version}"]
     lines.append(f'  eval "$(provision env {result.select})"')
     lines += ["", f"Keep these settings in a file:  provision init {result.select}"]
     return lines
+
+
+def _row(label: str, value: str, width: int) -> list[str]:
+    """Addresses and commands stay whole, to be clicked and pasted: one that is too long gets its own line."""
+    line = f"  {label:<{STEP}}{value}"
+    return [line] if len(line) <= width else [f"  {label}", f"    {value}"]
 
 
 def _home(path: Path) -> str:
@@ -290,10 +310,16 @@ def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:
     if error.detail:
         lines += [f"       {line}" for line in clean(error.detail).splitlines()[-20:]]
     if error.next:
-        # Commands are never wrapped: they are there to be pasted.
-        first, *rest = error.next.splitlines()
-        lines += [f"next   {first}", *(f"       {line}" for line in rest)]
+        told = [part for line in error.next.splitlines() for part in _next(line, width - 7)]
+        lines += [f"{'next' if n == 0 else '':<7}{line}" for n, line in enumerate(told)]
     return lines
+
+
+def _next(line: str, room: int) -> list[str]:
+    """Commands are never wrapped: they are there to be pasted. Sentences are."""
+    if any(sign in line for sign in ("provision ", " -", "=", "sudo ", "|")):
+        return [line]
+    return textwrap.wrap(clean(line), max(40, room), break_long_words=False, break_on_hyphens=False) or [line]
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:

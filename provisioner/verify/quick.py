@@ -19,11 +19,13 @@ _PAGE = "/ajax-api/2.0/mlflow/experiments/search"
 
 class Quick(NamedTuple):
     """`milliseconds` is the search's time, what a user waits for a page; `detail` says what was
-    wrong, or what could not be looked at."""
+    wrong, or what could not be looked at. `unanswered`: no part of MLflow has said anything, as
+    while it starts."""
 
     ok: bool
     milliseconds: float
     detail: str
+    unanswered: bool = False
 
 
 def quick(target: Target, *, budget_seconds: float = 10.0) -> Quick:
@@ -34,12 +36,15 @@ def quick(target: Target, *, budget_seconds: float = 10.0) -> Quick:
     """
     deadline = Deadline(budget_seconds)
     api = Api(target, deadline)
+    unanswered = True
     begun = time.monotonic()
     took = 0.0
     try:
         fields = {"filter": f"name = '{NAME}'", "max_results": 1}
         answer = api.call("POST", _PAGE, fields, doing="search", headers={"Origin": str(target.origin)})
         took = (time.monotonic() - begun) * 1000
+        # 502 and 504 are the proxy's own words, 503 MLflow's about its database.
+        unanswered = answer.response.status in (502, 503, 504)
         if not answer.ok:
             raise faults.refused(target, answer.response, "search")
         found = items(answer.data, "experiments")
@@ -53,9 +58,9 @@ def quick(target: Target, *, budget_seconds: float = 10.0) -> Quick:
         if body != run_id.encode():
             return Quick(False, took, "the kept test run's object came back changed")
     except Fault as fault:
-        return Quick(False, took, fault.detail.replace("\n", " "))
+        return Quick(False, took, fault.detail.replace("\n", " "), unanswered)
     except (HttpError, TimeoutError) as error:
-        return Quick(False, took, str(error))
+        return Quick(False, took, str(error), unanswered)
     finally:
         api.close()
     return Quick(True, took, "")

@@ -291,7 +291,7 @@ def test_a_run_that_is_not_in_the_stacks_database_is_a_fault(start: Start) -> No
 
 def test_the_short_check_is_three_requests_on_one_connection_and_writes_nothing(start: Start) -> None:
     server = start()
-    assert quick(Target(server.url)) == (False, pytest.approx(0, abs=2000), "no verified test run yet")
+    assert quick(Target(server.url)) == (False, pytest.approx(0, abs=2000), "no verified test run yet", False)
     verify(Target(server.url))
     server.requests.clear()
     server.connections = 0
@@ -313,6 +313,17 @@ def test_the_short_check_sees_a_lost_object_a_changed_one_and_a_blocked_browser(
     assert quick(Target(server.url)).ok
     server.hook = answering("ajax-api", 403, b"Cross-origin request blocked")
     assert not quick(Target(server.url)).ok
+
+
+def test_the_short_check_tells_a_server_that_starts_from_one_that_answers(start: Start) -> None:
+    server = start()
+    verify(Target(server.url))
+    server.hook = answering("ajax-api", 502, b"Bad Gateway")
+    assert quick(Target(server.url)).unanswered
+    server.hook = answering("ajax-api", 500, b"Internal Server Error")
+    assert not quick(Target(server.url)).unanswered
+    server.hook = None
+    assert not quick(Target(server.url)).unanswered
 
 
 def test_the_short_check_works_without_presigned_addresses(start: Start) -> None:
