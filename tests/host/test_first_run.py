@@ -277,7 +277,7 @@ def test_settings_stick(stack: Stack, operator: Operator) -> None:
     assert_as_wanted(operator.run("plan", "--json", "--exit-code", *stack.reach()))
     assert variables(stack) == {"MLFLOW_TRACKING_URI": url}
     assert stack.run("status", "--json").host["url"] == url
-    processes = stack.on("systemctl show -p MainPID --value mlflow-server | xargs pgrep -c -f multiprocessing-fork -P")
+    processes = stack.on("pgrep -c -u mlflow -f multiprocessing-fork")
     assert int(processes) == 3
     with pytest.raises(urllib.error.URLError):
         search(stack.url)
