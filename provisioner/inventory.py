@@ -8,7 +8,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,12 @@ class StackRequest:
     host: HostRequest
     flags: Mapping[str, Any] = field(default_factory=dict)
     inventory: Mapping[str, Any] | None = None
+    file: str = ""
+    """The inventory that --inventory named: commands to paste name it too. Empty for the default one."""
+
+    def as_recorded(self) -> StackRequest:
+        """For commands that describe the stack as its host records it, whatever was edited here since."""
+        return replace(self, flags={}, inventory=None)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ def load(
             request,
             _absolute(flags.values, Path.cwd()),
             inventory,
+            "" if path in (None, Path(DEFAULT)) else str(path),
         )
         if stacks.setdefault(stack.id, stack) != stack:
             raise UsageError(f"--host {request.address} is given twice, with different users or names")
@@ -112,6 +119,18 @@ def load(
             next="call provision once for each host",
         )
     return Inventory(tuple(stacks.values()), path)
+
+
+def named(
+    spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_port: int | None = None
+) -> HostRequest:
+    """The host that `spec` (as --host takes it) means, by [hosts] of the file where it is there."""
+    reading = read_file(path) if path is not None else Reading()
+    reading.fail()
+    try:
+        return _connection(spec, _entries(reading, _flags(sets, {}), path), None, ssh_port, None)
+    except ValueError as error:
+        raise UsageError(f"not a host: {checks.shown(spec)}", why=f"expected {error}") from error
 
 
 def read_file(path: Path) -> Reading:

@@ -6,14 +6,18 @@ import sys
 
 from provisioner.commands.options import Options
 from provisioner.errors import Exit
-from provisioner.transport.fabric import ConnectOptions, recorded_names
+from provisioner.transport.fabric import recorded_names
 from provisioner.transport.keystore import forget
-from provisioner.transport.target import parse_target
+from provisioner.transport.target import Target
 
 
 def forget_key(options: Options, name: str) -> Exit:
-    """Remove what the tool itself recorded; the user's own known_hosts is never written."""
-    names = recorded_names(parse_target(name), ConnectOptions(port=options.ssh_port))
+    """Remove what the tool itself recorded; the user's own known_hosts is never written.
+
+    `name` as --host takes it: the key of a host that the inventory names is kept under its address.
+    """
+    host = options.named(name)
+    names = recorded_names(Target(name, host.address, host.user, host.port))
     gone = forget(names)
     for fingerprint in gone:
         print(f"forgot {fingerprint} of {name}")

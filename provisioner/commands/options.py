@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provisioner import inventory
 from provisioner.errors import UsageError
-from provisioner.inventory import Inventory, StackRequest
+from provisioner.inventory import HostRequest, Inventory, StackRequest
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
 
@@ -33,6 +34,10 @@ class Options:
     """The host key's fingerprint, for a host whose key is known by other means (the demo's)."""
     interactive: bool = False
     """A terminal is there to ask questions on."""
+    default_inventory: bool = True
+    """inventory.toml of the current folder counts; not for the demo, whose server is its own."""
+    say: Callable[[str], None] | None = None
+    """Tells that an inventory which nobody named is used."""
 
     def stacks(self) -> Inventory:
         """The stacks of this call; UsageError (64) when none is named or a key is wrong."""
@@ -42,7 +47,7 @@ class Options:
         if self.allow_public_http:
             options["access.public_http"] = ("--allow-public-http", True)
         return inventory.load(
-            inventory.find(self.inventory),
+            self._file(),
             self.sets,
             self.hosts,
             ssh_user=self.ssh_user,
@@ -50,6 +55,18 @@ class Options:
             identity=self.identity,
             options=options,
         )
+
+    def named(self, name: str) -> HostRequest:
+        """The host that `name` means, whether [roles] has it or not; UsageError for what names none."""
+        return inventory.named(name, self._file(), self.sets, ssh_port=self.ssh_port)
+
+    def _file(self) -> Path | None:
+        if not (self.inventory or self.default_inventory):
+            return None
+        path = inventory.find(self.inventory)
+        if path is not None and self.inventory is None and self.say is not None:
+            self.say(f"inventory    {path}")
+        return path
 
 
 def open_session(request: StackRequest, options: Options) -> Session:
@@ -97,7 +114,8 @@ def select(request: StackRequest) -> str:
     spec = f"{host.user}@{name}" if host.user else name
     spec = f"{spec}:{host.port}" if host.port else spec
     key = f" -i {shlex.quote(host.identity)}" if host.identity and request.inventory is None else ""
-    return f"--host {spec}{key}"
+    file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
+    return f"--host {spec}{key}{file}"
 
 
 def again(request: StackRequest, options: Options) -> str:

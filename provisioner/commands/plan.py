@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisioner.commands import safety
 from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, again
@@ -17,7 +18,9 @@ def plan(options: Options, reporter: Reporter, *, diff: bool = False, exit_code:
 
     def work(session: Session, request: StackRequest, result: HostResult) -> None:
         view = look(session, request, deep=options.deep)
+        safety.refuse_switches(view)
         fill(result, view)
+        result.notes += [f"the run asks first, or wants --yes: {line}" for line in safety.asking(view)]
         result.show_diff = diff
         result.select = again(request, options)
         reporter.connected(result)

@@ -62,6 +62,7 @@ def status(options: Options, reporter: Reporter) -> Exit:
     """Look at services, address, disks and drift of each stack."""
 
     def work(session: Session, request: StackRequest, result: HostResult) -> None:
+        request = request.as_recorded()
         view = look(session, request, deep=options.deep)
         if not view.exists:
             raise Refused(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from provisioner.inventory import StackRequest
 from provisioner.lock import OWNER
 from provisioner.resources.facts import Facts, FactsProbe
 from provisioner.resources.file import Directory, File
+from provisioner.resources.mark import MarksProbe
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.secrets import Secret
 from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
@@ -29,7 +30,8 @@ FACTS = FactsProbe()
 STACK_FILE = PathProbe(RECORD)
 SECRETS_FILE = PathProbe(vault.HOST_FILE)
 FOLDER = PathProbe("/etc/provision", read=False)
-BASE = (FACTS, STACK_FILE, SECRETS_FILE, FOLDER, OWNER)
+MARKS = MarksProbe()
+BASE = (FACTS, STACK_FILE, SECRETS_FILE, FOLDER, MARKS, OWNER)
 RECORD_STEP = "settings"
 """The step name of the two files in which the host keeps its settings and secrets."""
 
@@ -157,6 +159,7 @@ def look(
 
 def look_at_record(session: Session, request: StackRequest) -> View:
     """Only the host's record, secrets and facts: what a client's settings are made of. One exec.
+    Flags and inventory decide nothing here, nor is a secret made up that neither side has.
 
     Refused (exit 4) where the host carries no stack.
     """
@@ -169,16 +172,17 @@ def look_at_record(session: Session, request: StackRequest) -> View:
             next=f"provision {select(request)}",
         )
     recorded = record.parse_recorded(state.content, session.host)
-    settings = effective(request.flags, request.inventory or {}, recorded)
+    request = request.as_recorded()
+    settings = effective({}, {}, recorded)
     local, warning = vault.read_controller(request.id)
     decision = vault.reconcile(
-        _host_vault(seen[SECRETS_FILE], session.host), local, request.id, hostname=request.host.name
+        _host_vault(seen[SECRETS_FILE], session.host), local, request.id, (), hostname=request.host.name
     )
     facts = seen[FACTS]
     context = Context(
         settings=settings,
         facts=facts,
-        secrets=decision.vault.secrets(),
+        secrets=_Kept(decision.vault.secrets(), session.host, f"provision {select(request)}"),
         door=_door(settings, request, session, facts),
         seen=seen,
         stack=request.id,
@@ -197,6 +201,22 @@ def look_at_record(session: Session, request: StackRequest) -> View:
         needs=plan.make((), seen),
         warnings=(warning,) if warning else (),
     )
+
+
+class _Kept(dict[str, Secret]):
+    """The secrets that there are; one that is missing is told as what it is."""
+
+    def __init__(self, values: Mapping[str, Secret], host: str, repair: str):
+        super().__init__(values)
+        self._host = host
+        self._repair = repair
+
+    def __missing__(self, name: str) -> Secret:
+        raise Refused(
+            f"the secret {name} is neither on {self._host} nor on this machine",
+            why=f"{vault.HOST_FILE} there is gone or not complete",
+            next=f"{self._repair}   (makes a new one)",
+        )
 
 
 class _Guessed(dict[str, Secret]):

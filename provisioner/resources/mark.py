@@ -39,6 +39,22 @@ class MarkProbe(Probe[bool]):
         return [probe.name in names for probe in probes]
 
 
+@dataclass(frozen=True)
+class MarksProbe(Probe[frozenset[str]]):
+    """The names of everything that the stack on this host had."""
+
+    kind: ClassVar[str] = "had"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        return MarkProbe.fragment(())
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[frozenset[str]]:
+        names = frozenset(name for name in output.decode("utf-8", "replace").splitlines() if _NAME.fullmatch(name))
+        return [names for _ in probes]
+
+
 def made(name: str) -> str:
     """The command that makes a mark."""
     return f"mkdir -p -m 0755 /etc/provision {HAD}; : >{word(f'{HAD}/{MarkProbe(name).name}')}"

@@ -1,0 +1,72 @@
+"""Which stack a command means, and the arguments that mean it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.commands.forget import forget_key
+from provisioner.commands.options import Options, select
+from provisioner.errors import UsageError
+from provisioner.transport import keystore
+
+INVENTORY = '[roles]\nmlflow = ["one"]\n[hosts.one]\naddress = "10.151.0.9"\nport = 2222\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def test_the_inventory_of_the_folder_is_said_once_and_not_named_in_commands(folder: Path) -> None:
+    (folder / "inventory.toml").write_text(INVENTORY)
+    said: list[str] = []
+    (stack,) = Options(say=said.append).stacks().stacks
+    assert said == ["inventory    inventory.toml"]
+    assert select(stack) == "--host one:2222"
+
+
+def test_an_inventory_that_was_named_is_not_said_and_stands_in_commands(folder: Path) -> None:
+    (folder / "my prod.toml").write_text(INVENTORY)
+    said: list[str] = []
+    (stack,) = Options(inventory="my prod.toml", say=said.append).stacks().stacks
+    assert said == []
+    assert select(stack) == "--host one:2222 --inventory 'my prod.toml'"
+    again = Options(inventory="my prod.toml", hosts=("one:2222",)).stacks().stacks
+    assert again == (stack,)
+
+
+def test_the_folder_s_inventory_does_not_count_where_it_was_not_asked_for(folder: Path) -> None:
+    (folder / "inventory.toml").write_text("[nonsense]\n")
+    (stack,) = Options(hosts=("root@10.151.0.1",), default_inventory=False).stacks().stacks
+    assert stack.inventory is None
+
+
+def test_a_stack_as_recorded_has_no_flags_and_no_inventory(folder: Path) -> None:
+    (folder / "inventory.toml").write_text(INVENTORY + "[access]\nport = 5001\n")
+    (stack,) = Options(sets=("mlflow.workers=3",)).stacks().stacks
+    recorded = stack.as_recorded()
+    assert (dict(recorded.flags), recorded.inventory) == ({}, None)
+    assert (recorded.id, recorded.host) == (stack.id, stack.host)
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [("one", "[10.151.0.9]:2222"), ("root@10.151.0.9", "[10.151.0.9]:2222"), ("10.151.0.7", "10.151.0.7")],
+)
+def test_a_key_is_forgotten_by_the_name_the_inventory_gives_its_host(
+    folder: Path, name: str, recorded: str, capsys
+) -> None:
+    (folder / "inventory.toml").write_text(INVENTORY)
+    keystore.record(recorded, "ssh-ed25519", b"blob")
+    assert forget_key(Options(), name) == 0
+    assert "forgot SHA256:" in capsys.readouterr().out
+    assert keystore.forget([recorded]) == []
+
+
+def test_what_is_no_host_has_no_key(folder: Path) -> None:
+    with pytest.raises(UsageError):
+        forget_key(Options(), "-oProxyCommand=x")
