@@ -121,9 +121,7 @@ def load(
     return Inventory(tuple(stacks.values()), path)
 
 
-def named(
-    spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_port: int | None = None
-) -> HostRequest:
+def named(spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_port: int | None = None) -> HostRequest:
     """The host that `spec` (as --host takes it) means, by [hosts] of the file where it is there."""
     reading = read_file(path) if path is not None else Reading()
     reading.fail()

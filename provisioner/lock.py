@@ -24,6 +24,8 @@ from provisioner.transport.base import Session
 OWNER = PathProbe("/run/provision/owner")
 """Who holds or last held the session lock; a run compares it with what it probed."""
 WAIT = 120
+_LINES = 20
+"""More than the script ever says before it holds the lock: a host's answer is never trusted to end."""
 
 # `head -c 1 | wc -c` tells a heartbeat from the end of the stream; `read -t` is not POSIX.
 _SCRIPT = r"""main() {
@@ -73,12 +75,12 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
     held = session.hold(encode(script))
     try:
         previous, waited = "", False
-        while True:
+        for left in range(_LINES, -1, -1):
             line = held.read_line(WAIT + 20)
-            if line is None:
+            if line is None or not left:
                 raise ProtocolError(
                     "the host's lock could not be taken",
-                    why="the connection gave no answer",
+                    why="the connection gave no answer" if left else "the host's answer has no end",
                     next="run the same command again",
                 )
             kind, _, rest = printable(line.rstrip("\n")).partition(" ")

@@ -1,7 +1,7 @@
 """Every key of the inventory, once: its type, meaning, default, check and example.
 
 The dataclasses below are at the same time the tree of settings that steps read
-(`settings.store.engine`) and the reference that `python -m provisioner.schema` prints.
+(`settings.store.engine`) and the reference that `python -m provisioner.reference` prints.
 A key that a later version will bring is listed too, so that it is refused with that
 reason instead of being taken for a typing mistake or, worse, ignored.
 """
@@ -333,9 +333,3 @@ def default(dotted: str) -> Any:
     """The default of a setting; "" for `store.data`, which follows the engine."""
     table, name = dotted.split(".")
     return getattr(SETTINGS[table](), name)
-
-
-if __name__ == "__main__":
-    from provisioner.reference import markdown
-
-    print(markdown(), end="")

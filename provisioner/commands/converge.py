@@ -154,6 +154,11 @@ class Converge:
             while found.unanswered and time.monotonic() < end:
                 time.sleep(1)
                 found = ahead.again(asked)
+        if not found.ok and self.session.jumped:
+            # The address may be one that only the jump host's side reaches.
+            with ways(self.session, view, select(self.request)) as access:
+                if access.target.connect is not None:
+                    found, self.result.vantage = ahead.again(access.target), access.target.vantage
         if found.ok:
             self.result.quick_ms = found.milliseconds
             return
@@ -176,7 +181,7 @@ class Collector:
         for planned in view.plan.changes:
             self._left[planned.step] = self._left.get(planned.step, 0) + 1
         self._headlines = {step.name: step.headline(view.context) for step in view.steps}
-        self._headlines[RECORD_STEP] = "settings and secrets, kept in /etc/provision"
+        self._headlines[RECORD_STEP] = "kept in /etc/provision, with the secrets"
         self.audited: list[audit.Event] = []
 
     def journal(self, planned: Planned) -> str:

@@ -12,7 +12,7 @@ from provisioner.engine import probe
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable
-from provisioner.report.summary import size
+from provisioner.report.text import size
 from provisioner.resources.binary import Binary, reachability
 from provisioner.resources.package import Package
 from provisioner.transport.base import Session

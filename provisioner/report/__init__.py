@@ -13,7 +13,7 @@ def choose(*, json: bool = False, quiet: bool = False, verbose: int = 0, color: 
     if json:
         from provisioner.report.json import Json
 
-        return Json()
+        return Json(verbose=verbose, quiet=quiet)
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         from provisioner.report.plain import Plain
 

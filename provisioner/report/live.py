@@ -28,7 +28,7 @@ _STYLES = (
 
 
 class Live:
-    """Colour only repeats what the words say. Progress goes to stderr, the result to stdout."""
+    """Colour only repeats what the words say. Progress and errors go to stderr, results to stdout."""
 
     def __init__(self, *, verbose: int = 0, color: bool = True):
         self._err = Console(stderr=True, no_color=not color, highlight=False, soft_wrap=True)
@@ -122,5 +122,6 @@ class Live:
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
         self._stop()
         for result in results:
+            console = self._out if result.error is None else self._err
             for line in summary.closing(command, result, self._width, self._verbose):
-                self._say(line, self._out)
+                self._say(line, console)

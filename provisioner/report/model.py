@@ -61,6 +61,11 @@ class HostResult:
     """Further members of the host's JSON object (`services` of status, say)."""
 
     @property
+    def verification(self) -> str | None:
+        """How it was proven: `full`, `read-only` (a run that changed nothing), or not at all."""
+        return "full" if self.verified else "read-only" if self.quick_ms is not None else None
+
+    @property
     def losses(self) -> list[str]:
         return [p.change.loss for p in self.changes if p.change.loss]
 
@@ -91,6 +96,7 @@ def _host(result: HostResult) -> dict[str, Any]:
         "error": error_object(result.error),
         "url": result.url or None,
         "run": result.run_url or None,
+        "verification": result.verification,
         "resources": result.total,
         "kept": result.kept,
         "notes": result.notes,

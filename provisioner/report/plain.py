@@ -14,7 +14,7 @@ from provisioner.report.text import clean
 
 
 class Plain:
-    """Progress on `progress` (stderr), the result on `out` (stdout)."""
+    """Progress and errors on `progress` (stderr), results on `out` (stdout)."""
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class Plain:
 
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
         for result in results:
+            stream = self._out if result.error is None else self._progress
             for line in summary.closing(command, result, self._width, self._verbose):
-                print(clean(line), file=self._out)
+                print(clean(line), file=stream)
         self._out.flush()
+        self._progress.flush()

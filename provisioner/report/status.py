@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from provisioner.report.model import HostResult
-from provisioner.report.summary import size
+from provisioner.report.text import size
 
 
 def lines(result: HostResult, width: int) -> list[str]:

@@ -13,12 +13,14 @@ from provisioner import state
 from provisioner.engine.check import Check
 from provisioner.engine.resource import Planned
 from provisioner.errors import ProvisionError
+from provisioner.report import status
 from provisioner.report.model import HostResult
-from provisioner.report.text import clean
+from provisioner.report.text import clean, size
 
 STEP = 11
 """Columns of a step's name."""
 _MARKS = {"create": "+", "remove": "-", "start": ">", "restart": ">", "reload": ">", "run": ">", "check": "?"}
+_THROUGH_SSH = "Seen through the SSH connection: not proven from a client's network."
 _MANY = 14
 """More changes than this are told by step, not one by one (all with -v)."""
 
@@ -31,15 +33,6 @@ def flush_right(left: str, right: str, width: int) -> str:
 def _cut(text: str, room: int) -> str:
     text = clean(text)
     return text if len(text) <= room else text[: room - 3] + "..."
-
-
-def size(count: int) -> str:
-    """`41 MB`, `7.8 GB`: decimal units, as disks and downloads are sold."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            value = count / factor
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{count} bytes"
 
 
 def plural(count: int, word: str) -> str:
@@ -187,8 +180,6 @@ def closing(command: str, result: HostResult, width: int, verbose: int) -> list[
     if result.error is not None:
         return _failed(result, width, verbose)
     if command == "status":
-        from provisioner.report import status
-
         return status.lines(result, width)
     if command == "plan":
         return _planned(result, width, verbose)
@@ -208,7 +199,8 @@ def _unchanged(command: str, result: HostResult, width: int) -> list[str]:
     elif result.verified:
         tail = ", verified"
     what = f"nothing to change: {result.total} of {result.total} as wanted{tail}"
-    return [flush_right(f"{result.host:<12} {what}", f"{result.seconds:.1f} s", width)]
+    lines = [flush_right(f"{result.host:<12} {what}", f"{result.seconds:.1f} s", width)]
+    return [*lines, _THROUGH_SSH] if result.vantage == "ssh" else lines
 
 
 def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
@@ -252,9 +244,12 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
     if result.kept:
         lines.append("What was replaced is kept on the host:")
         lines += [f"  {path}" for path in result.kept]
-    for loss in result.losses:
-        lines += ["", *textwrap.wrap(f"LOST: {loss}", width)]
-    return lines
+    return [*lines, *_lost(result, width)]
+
+
+def _lost(result: HostResult, width: int) -> list[str]:
+    """What a run could not mend, however it ended."""
+    return [line for loss in result.losses for line in ("", *textwrap.wrap(f"LOST: {loss}", width))]
 
 
 def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
@@ -275,7 +270,7 @@ def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
 def _verified(result: HostResult) -> list[str]:
     lines = ["", f"Verified in {result.seconds:.1f} s: {tally(result.checks)}."]
     if result.vantage == "ssh":
-        lines.append("Seen through the SSH connection: not proven from a client's network.")
+        lines.append(_THROUGH_SSH)
     if result.run_url:
         lines += ["", f"  test run   {result.run_url}"]
     return lines
@@ -299,7 +294,7 @@ def _failed(result: HostResult, width: int, verbose: int) -> list[str]:
         lines += ["", f"{plural(len(done), 'change')} done before that stay; the same command goes on from here."]
     if result.kept:
         lines += ["What was replaced is kept on the host:", *(f"  {path}" for path in result.kept)]
-    return lines
+    return [*lines, *_lost(result, width)]
 
 
 def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:

@@ -1,0 +1,106 @@
+"""What a result looks like: which stream, which words, and the document that programs read."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from provisioner.engine.check import Check
+from provisioner.engine.resource import Change, Planned
+from provisioner.errors import Exit, Refused
+from provisioner.report import choose
+from provisioner.report.model import HostResult, document
+from provisioner.report.plain import Plain
+from provisioner.secrets import Secret
+
+
+@dataclass(frozen=True)
+class Thing:
+    id: str = "unit:minio.service"
+    step: str = "minio"
+
+
+def planned(seconds: float | None = None, **change: Any) -> Planned:
+    resource: Any = Thing()
+    return Planned(resource, Change("create", "absent", **change), seconds=seconds)
+
+
+def shown(result: HostResult, command: str = "apply") -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    Plain(out=out, progress=err).finished(command, [result], 1.0)
+    return out.getvalue(), err.getvalue()
+
+
+def test_a_result_goes_to_stdout_and_an_error_to_stderr() -> None:
+    out, err = shown(HostResult("h", total=3))
+    assert "nothing to change: 3 of 3 as wanted" in out
+    assert err == ""
+    out, err = shown(HostResult("h", error=Refused("no", why="because", next="provision x"), exit=Exit.REFUSED))
+    assert out == ""
+    assert [line[:4] for line in err.splitlines() if line] == ["what", "why ", "next"]
+
+
+def test_a_loss_is_told_even_when_the_run_failed_after_it() -> None:
+    lost = planned(0.1, loss="database mlflow is created empty")
+    for error in (None, Refused("no")):
+        assert "LOST: database mlflow" in "".join(shown(HostResult("h", changes=[lost], error=error)))
+
+
+def test_a_check_through_ssh_is_not_called_proven() -> None:
+    out, _ = shown(HostResult("h", quick_ms=14.2, vantage="ssh"))
+    assert "answers in 14 ms" in out
+    assert "not proven from a client's network" in out
+
+
+def test_the_document_of_a_plan_and_of_a_run_has_the_promised_members() -> None:
+    results = [
+        HostResult("10.151.0.1", connections=1, channels=2, changes=[planned(seconds)], checks=[CHECK])
+        for seconds in (None, 0.4)
+    ]
+    plan, run = (document(name, [result], 31.2) for name, result in zip(("plan", "apply"), results, strict=True))
+    for whole in (plan, run):
+        assert list(whole) == ["schema", "command", "exit", "seconds", "hosts"]
+        (host,) = whole["hosts"]
+        assert list(host)[:7] == ["host", "connections", "channels", "vantage", "changes", "checks", "error"]
+        assert set(host["changes"][0]) >= {"step", "resource", "action", "reason", "interrupts", "seconds", "diff"}
+        assert host["checks"] == [
+            {"id": "artifact-download", "status": "ok", "seconds": 0.12, "detail": "", "fix": None}
+        ]
+        assert host["error"] is None
+    assert (plan["hosts"][0]["changes"][0]["seconds"], run["hosts"][0]["changes"][0]["seconds"]) == (None, 0.4)
+    assert plan["hosts"][0].keys() == run["hosts"][0].keys()
+
+
+CHECK = Check("artifact-download", "download", "ok", 0.12)
+
+
+@pytest.mark.parametrize(
+    ("result", "verification"),
+    [(HostResult("h"), None), (HostResult("h", quick_ms=1.0), "read-only"), (HostResult("h", verified=True), "full")],
+)
+def test_the_document_says_how_it_was_proven(result: HostResult, verification: str | None) -> None:
+    assert document("apply", [result], 0)["hosts"][0]["verification"] == verification
+
+
+def test_an_error_is_an_object_without_secrets() -> None:
+    secret = Secret("hunter2hunter2")
+    error = Refused(f"what {secret.reveal()}", why=secret.reveal(), next=secret.reveal(), detail=secret.reveal())
+    whole = document("apply", [HostResult("h", error=error, exit=Exit.REFUSED)], 0)
+    assert whole["exit"] == 4
+    assert set(whole["hosts"][0]["error"]) == {"what", "why", "next", "detail"}
+    assert "hunter2" not in json.dumps(whole)
+
+
+def test_json_has_one_document_on_stdout_and_with_quiet_nothing_on_stderr(capsys) -> None:
+    for quiet in (False, True):
+        reporter = choose(json=True, quiet=quiet)
+        result = HostResult("h", warnings=["look out"])
+        reporter.connected(result)
+        reporter.finished("plan", [result], 0.1)
+        told = capsys.readouterr()
+        assert json.loads(told.out)["command"] == "plan"
+        assert ("look out" in told.err) is not quiet
