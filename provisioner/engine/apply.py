@@ -49,6 +49,8 @@ class Run:
             self._lanes.setdefault(planned.resource.lane or planned.step, []).append(planned)
         self._busy: dict[str, Future[Seen]] = {}
         self.failed: list[Exception] = []
+        self._through_clients = ""
+        """Lines for the host's log of changes that only a client library made."""
 
     def emit(self, event: Event) -> None:
         with self._lock:
@@ -146,6 +148,8 @@ class Run:
             self.emit(Failed(planned, time.monotonic() - started, getattr(error, "why", str(error))))
             raise
         self.emit(Done(planned, time.monotonic() - started))
+        with self._lock:
+            self._through_clients += self._journal(planned)
         return seen
 
     def _start(self, pool: ThreadPoolExecutor) -> None:
@@ -187,6 +191,13 @@ class Run:
                 # host each goes on to its end, and the work lock says so to the next run.
                 self._session.close()
                 raise
+        if self._through_clients:
+            try:
+                batch.log(self._session, self._through_clients)
+            except ProvisionError:
+                # Of a run that failed, the failure is what counts and not a line that its log lacks.
+                if not self.failed:
+                    raise
         if self.failed:
             raise next((e for e in self.failed if not isinstance(e, ProvisionError)), self.failed[0])
         stuck = [p.id for pending in self._lanes.values() for p in pending]

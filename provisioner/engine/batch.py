@@ -149,11 +149,23 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal 
         )
         lines = "".join(journal(planned) for planned in group.items)
         if lines:
-            body.append(f"mkdir -p -m 0750 {word(LOG.rsplit('/', 1)[0])} && {emit_text(lines.encode())} >>{word(LOG)}")
+            body.append(_logging(lines))
     probes = by_kind(probe for planned in changes for probe in planned.resource.probes())
     body.append(script.gather(fragments(probes)))
     body.append("kept")
     return script.wrap("\n".join(body), mark)
+
+
+def _logging(lines: str) -> str:
+    return f"mkdir -p -m 0750 {word(LOG.rsplit('/', 1)[0])} && {emit_text(lines.encode())} >>{word(LOG)}"
+
+
+def log(session: Session, lines: str) -> None:
+    """Append `lines` to the host's own log, for changes that no script on the host made."""
+    mark = script.boundary()
+    reader = script.FrameReader(mark, lambda frame: None)
+    result = session.run(encode(script.wrap(_logging(lines), mark)), on_output=reader.feed)
+    script.require_end(reader, result.stderr, result.status)
 
 
 def run(

@@ -155,6 +155,41 @@ def test_the_host_gets_a_line_for_each_change_that_is_done(places) -> None:
     assert (places / "log" / "audit.jsonl").read_text() == "note:a\nnote:b\n"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remote(ClientResource):
+    """Something that only a client library sees: here a file that Python writes."""
+
+    path: str
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return ()
+
+    def ready(self, seen: Seen) -> bool:
+        return True
+
+    def diff(self, seen: Seen) -> Change | None:
+        return None if seen.get(Line(self.path)) else Change("create", "absent", title=self.path)
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(Line(self.path), "there")
+
+    def look(self, session: Any) -> Seen:
+        return Seen({Line(self.path): "there" if os.path.exists(self.path) else ""})  # noqa: PTH110
+
+    def perform(self, session: Any, change: Change) -> None:
+        open(self.path, "w").close()
+
+
+def test_the_host_gets_a_line_for_what_only_a_client_library_changed(places) -> None:
+    remotes: list[Any] = [Remote(id=f"remote:{n}", path=str(places / f"r{n}")).of("s") for n in range(2)]
+    session = FakeSession()
+    run(session, remotes, journal=lambda p: f"{p.id}\n")
+    assert (places / "log" / "audit.jsonl").read_text() == "remote:0\nremote:1\n"
+    assert session.channels == 2  # one to look, one for both lines
+    run(session, remotes, journal=lambda p: f"{p.id}\n")
+    assert (places / "log" / "audit.jsonl").read_text().count("remote:0") == 1
+
+
 def test_changes_that_wait_for_each_other_are_named_instead_of_hanging(places) -> None:
     a = Note(id="note:a", path=str(places / "a"), text="1", needs=("note:b",)).of("one")
     b = Note(id="note:b", path=str(places / "b"), text="1", needs=("note:a",)).of("two")
