@@ -184,7 +184,7 @@ def closing(command: str, result: HostResult, width: int, verbose: int) -> list[
     if command == "plan":
         return _planned(result, width, verbose)
     if command == "verify":
-        return _verified(result)
+        return _verified(result, width)
     if not result.changes:
         return _unchanged(command, result, width)
     if result.fresh and command == "apply":
@@ -267,12 +267,12 @@ def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
     return lines
 
 
-def _verified(result: HostResult) -> list[str]:
+def _verified(result: HostResult, width: int) -> list[str]:
     lines = ["", f"Verified in {result.seconds:.1f} s: {tally(result.checks)}."]
     if result.vantage == "ssh":
         lines.append(_THROUGH_SSH)
     if result.run_url:
-        lines += ["", f"  test run   {result.run_url}"]
+        lines += ["", *_row("test run", result.run_url, width)]
     return lines
 
 
