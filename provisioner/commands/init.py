@@ -12,6 +12,7 @@ from provisioner.assets import example
 from provisioner.commands.options import Options, one_stack, open_session
 from provisioner.commands.view import View, look_at_record
 from provisioner.errors import Exit, Refused, UsageError
+from provisioner.report.answer import answer
 from provisioner.settings import Settings
 
 
@@ -28,10 +29,10 @@ def init(options: Options, output: str) -> Exit:
             file.write(text)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-    print(f"wrote {path}")
     named = "" if path == Path("inventory.toml") else f" --inventory {shlex.quote(str(path))}"
     edit = "" if options.hosts else f"edit {path}, then:  "
-    print(f"next   {edit}provision plan{named}")
+    lines = [f"wrote {path}", f"next   {edit}provision plan{named}"]
+    answer("init", lines, as_json=options.json, file=str(path))
     return Exit.OK
 
 

@@ -36,6 +36,8 @@ class Options:
     """A terminal is there to ask questions on."""
     default_inventory: bool = True
     """inventory.toml of the current folder counts; not for the demo, whose server is its own."""
+    json: bool = False
+    """What a command tells is one JSON document on stdout."""
     say: Callable[[str], None] | None = None
     """Tells that an inventory which nobody named is used."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,27 +10,30 @@ from provisioner.commands.options import Options, one_stack, open_session, selec
 from provisioner.commands.view import look_at_record
 from provisioner.errors import Exit, ProvisionError, Refused, Unreachable, UsageError
 from provisioner.inventory import StackRequest
+from provisioner.report.answer import answer
 
 
-def list_secrets(options: Options, as_json: bool) -> Exit:
+def list_secrets(options: Options) -> Exit:
     """Names and generations; no values."""
     request = one_stack(options)
     entries = _document(request, options).entries
-    if as_json:
-        rows = [{"name": name, "generation": entry.generation, "what": _what(name)} for name, entry in entries.items()]
-        print(json.dumps({"schema": 1, "stack": request.id, "secrets": rows}, indent=1))
-        return Exit.OK
-    for name, entry in entries.items():
-        print(f"{name:<22} generation {entry.generation:<4} {_what(name)}")
+    rows = [{"name": name, "generation": entry.generation, "what": _what(name)} for name, entry in entries.items()]
+    lines = [f"{name:<22} generation {entry.generation:<4} {_what(name)}" for name, entry in entries.items()]
+    answer("secrets list", lines, as_json=options.json, stack=request.id, secrets=rows)
     return Exit.OK
 
 
 def show_secret(options: Options, name: str) -> Exit:
     """One value, as it is, with a newline."""
-    document = _document(one_stack(options), options)
+    request = one_stack(options)
+    document = _document(request, options)
     if name not in document.entries:
         raise UsageError(f"no secret is called {name}", next=f"one of: {', '.join(document.entries)}")
-    print(document[name].reveal())
+    value = document[name].reveal()
+    if options.json:
+        answer("secrets show", (), as_json=True, stack=request.id, name=name, value=value)
+    else:
+        print(value)
     return Exit.OK
 
 
@@ -59,10 +61,10 @@ def import_secrets(options: Options, file: str) -> Exit:
     changed = [name for name in merged.entries if merged.entries.get(name) != current.entries.get(name)]
     path = vault.write_controller(merged)
     if not changed:
-        print("nothing to import: every value is already the same")
-        return Exit.OK
-    print(f"imported {', '.join(changed)} into {path}")
-    print(f"next   provision {select(request)}")
+        lines = ["nothing to import: every value is already the same"]
+    else:
+        lines = [f"imported {', '.join(changed)} into {path}", f"next   provision {select(request)}"]
+    answer("secrets import", lines, as_json=options.json, stack=request.id, imported=changed)
     return Exit.OK
 
 

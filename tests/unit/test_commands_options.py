@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from provisioner.commands.forget import forget_key
+from provisioner.commands.init import init
 from provisioner.commands.options import Options, select
 from provisioner.errors import UsageError
 from provisioner.transport import keystore
@@ -70,3 +72,13 @@ def test_a_key_is_forgotten_by_the_name_the_inventory_gives_its_host(
 def test_what_is_no_host_has_no_key(folder: Path) -> None:
     with pytest.raises(UsageError):
         forget_key(Options(), "-oProxyCommand=x")
+
+
+def test_with_json_a_small_command_too_answers_one_document(folder: Path, capsys) -> None:
+    assert init(Options(json=True, default_inventory=False), "new.toml") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == {"schema": 1, "command": "init", "exit": 0, "file": "new.toml"}
+    keystore.record("10.151.0.7", "ssh-ed25519", b"blob")
+    for count in (1, 0):
+        assert forget_key(Options(json=True), "10.151.0.7") == 0
+        assert len(json.loads(capsys.readouterr().out)["forgotten"]) == count

@@ -1,0 +1,160 @@
+"""The options that every command takes, before its name or after it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from provisioner.commands.options import Options
+    from provisioner.report.model import Reporter
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "host": (
+        list[str],
+        typer.Option("--host", metavar="[USER@]HOST[:PORT]", help="Server; repeatable."),
+    ),
+    "inventory": (str, typer.Option(metavar="FILE", help="Inventory; by default inventory.toml, if it exists.")),
+    "ssh_user": (str, typer.Option(metavar="NAME", help="User that logs in.")),
+    "ssh_port": (int, typer.Option(metavar="PORT", min=1, max=65535, help="sshd's port.")),
+    "identity": (str, typer.Option("-i", "--identity", metavar="FILE", help="Private key file.")),
+    "ask_sudo_password": (
+        bool,
+        typer.Option("-K", "--ask-sudo-password", help="Ask for sudo's password (or set PROVISION_SUDO_PASSWORD)."),
+    ),
+    "set_": (
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Any inventory key; repeatable."),
+    ),
+    "json": (bool, typer.Option("--json", help="One JSON document on stdout.")),
+    "quiet": (bool, typer.Option("--quiet", "-q", help="Errors and results only.")),
+    "verbose": (int, typer.Option("-v", "--verbose", count=True, help="More; -vv with tracebacks.")),
+    "yes": (bool, typer.Option("--yes", "-y", help="Replace what this tool did not make, where a run asks for it.")),
+    "verify_": (bool, typer.Option("--verify", help="End with the full verification in any case.")),
+    "deep": (bool, typer.Option("--deep", help="Read large files again instead of trusting their stamps.")),
+    "no_auth": (bool, typer.Option("--no-auth", help="No login: whoever reaches the port is in.")),
+    "allow_public_http": (
+        bool,
+        typer.Option("--allow-public-http", help="Allow a public address without TLS."),
+    ),
+    "no_color": (bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")),
+}
+_EMPTY: dict[type, Any] = {bool: False, int: None, str: None}
+
+
+def command(on: typer.Typer, name: str, help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command that takes the common options too: they stand before or after its name."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name not in {"call"}]
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            common = {key: values.pop(key) for key in _OPTIONS}
+            call = Call(_merged(ctx, common))
+            raise typer.Exit(int(function(call, **values)))
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        sign(run, [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *parameters()])
+        run.__doc__ = help or function.__doc__
+        on.command(name, help=help or inspect.cleandoc(function.__doc__ or ""))(run)
+        return function
+
+    return register
+
+
+def sign(function: Callable[..., Any], taken: list[inspect.Parameter]) -> None:
+    """Let `function` seem to take `taken`: that is where the command-line library looks."""
+    function.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in taken}
+
+
+def parameters() -> list[inspect.Parameter]:
+    """The common options, as parameters of a function."""
+    found = []
+    for name, (kind, option) in _OPTIONS.items():
+        default: Any = 0 if name == "verbose" else _EMPTY.get(kind)
+        annotation = kind if kind in {bool} or name == "verbose" else kind | None
+        found.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+            )
+        )
+    return found
+
+
+def _merged(ctx: typer.Context, common: dict[str, Any]) -> dict[str, Any]:
+    """Options given before the command and after it; lists add up, the later one wins."""
+    before: dict[str, Any] = ctx.obj or {}
+    merged: dict[str, Any] = {}
+    for name, value in common.items():
+        earlier = before.get(name)
+        if isinstance(value, list) or isinstance(earlier, list):
+            merged[name] = [*(earlier or []), *(value or [])]
+        elif name == "verbose":
+            merged[name] = (value or 0) + (earlier or 0)
+        else:
+            merged[name] = value if value not in (None, False) else earlier
+    return merged
+
+
+class Call:
+    """The common options of one call, as commands take them."""
+
+    def __init__(self, values: dict[str, Any]):
+        self._values = values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values.get(name)
+
+    @cached_property
+    def options(self) -> Options:
+        from provisioner.commands.options import Options
+
+        v = self._values
+        return Options(
+            hosts=tuple(v["host"] or ()),
+            inventory=v["inventory"],
+            sets=tuple(v["set_"] or ()),
+            ssh_user=v["ssh_user"],
+            ssh_port=v["ssh_port"],
+            identity=v["identity"],
+            sudo_password=_sudo_password(bool(v["ask_sudo_password"])),
+            no_auth=bool(v["no_auth"]),
+            allow_public_http=bool(v["allow_public_http"]),
+            yes=bool(v["yes"]),
+            verify=bool(v["verify_"]),
+            deep=bool(v["deep"]),
+            verbose=v["verbose"] or 0,
+            interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+            json=bool(v["json"]),
+            say=None if v["quiet"] else _say,
+        )
+
+    @property
+    def reporter(self) -> Reporter:
+        from provisioner.report import choose
+
+        v = self._values
+        return choose(json=bool(v["json"]), quiet=bool(v["quiet"]), verbose=v["verbose"] or 0, color=not v["no_color"])
+
+
+def _sudo_password(ask: bool) -> Any:
+    from provisioner.secrets import Secret
+
+    if ask:
+        import getpass
+
+        return Secret(getpass.getpass("sudo password: "))
+    # Taken out of the environment: no child process shall see it.
+    given = os.environ.pop("PROVISION_SUDO_PASSWORD", None)
+    return Secret(given) if given else None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
