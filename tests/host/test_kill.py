@@ -14,8 +14,9 @@ import pytest
 
 from provisioner.lab import hosts
 from provisioner.lab.host import LabHost
+from provisioner.lab.identity import PRIVATE_KEY
 
-from .conftest import FIRST_RUN, PRIVATE_KEY, Operator, Ran
+from .conftest import FIRST_RUN, Operator, Ran
 
 KILLED, SHARED = "10.151.0.82", "10.151.0.83"
 PARTING = 25.0
