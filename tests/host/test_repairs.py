@@ -190,7 +190,8 @@ FILES = [
     Break(
         "current leads elsewhere",
         "ln -sfn /opt /opt/mlflow/current",
-        ("link:mlflow",),
+        # Whoever started the server while it led elsewhere: the plan cannot tell, so it restarts.
+        ("link:mlflow", f"unit:{SERVER}"),
         ("led to /opt, wanted 3.17.2",),
     ),
 ]
@@ -199,30 +200,24 @@ SERVICES = [
     Break("MLflow is stopped", f"systemctl stop {SERVER}", (f"unit:{SERVER}",), ("stopped",)),
     Break("MLflow is disabled", f"systemctl disable -q {SERVER}", (f"unit:{SERVER}",), ("disabled",)),
     Break(
-        "MLflow is stopped and disabled",
-        f"systemctl disable -q --now {SERVER}",
-        (f"unit:{SERVER}",),
-        ("stopped and disabled",),
-    ),
-    Break(
-        "MLflow is masked at run time",
-        f"systemctl stop {SERVER} && systemctl mask -q --runtime {SERVER}",
-        (f"unit:{SERVER}",),
-        ("masked",),
-    ),
-    Break(
         "MLflow is masked for good",
         f"mv {UNIT_FILE} /root/ && systemctl mask -q {SERVER} && systemctl stop {SERVER}",
         (f"file:{SERVER}", f"unit:{SERVER}"),
         ("masked",),
         (UNIT_FILE,),
     ),
-    Break("the store is stopped", "systemctl stop {store}", ("unit:{store}.service",), ("stopped",)),
     Break("the store is disabled", "systemctl disable -q {store}", ("unit:{store}.service",), ("disabled",)),
-    Break("nginx is stopped", "systemctl stop nginx", ("unit:nginx.service",), ("stopped",)),
     Break(
-        "nginx is masked",
-        "systemctl mask -q --now nginx",
+        "the store is stopped and disabled",
+        "systemctl disable -q --now {store}",
+        ("unit:{store}.service",),
+        ("stopped and disabled",),
+    ),
+    Break("nginx is stopped", "systemctl stop nginx", ("unit:nginx.service",), ("stopped",)),
+    Break("nginx is masked", "systemctl mask -q --now nginx", ("unit:nginx.service",), ("masked",)),
+    Break(
+        "nginx is masked until the next boot",
+        "systemctl mask -q --now --runtime nginx",
         ("unit:nginx.service",),
         ("masked",),
     ),
@@ -311,7 +306,7 @@ STORE = [
     Break(
         "the link leads to another program",
         "ln -sfn /bin/true /usr/local/bin/minio",
-        ("link:minio",),
+        ("link:minio", "unit:minio.service"),
         ("led to /bin/true",),
         engine="minio",
     ),
