@@ -27,8 +27,8 @@ from provisioner.transport.base import Session
 if TYPE_CHECKING:
     from provisioner.verify.run import Outcome
 
-_STARTING = 60.0
-"""Seconds after its start in which MLflow may not answer yet: 10 to 20 on a small server."""
+_STARTING = 120.0
+"""Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
 
 
 class Converge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import urllib.error
 import urllib.request
@@ -29,23 +30,28 @@ def demo(options: Options, reporter: Reporter, action: str) -> Exit:
 
 def _up(options: Options, reporter: Reporter) -> Exit:
     from provisioner.lab import hosts, identity, machine
+    from provisioner.transport.hostkeys import fingerprint
 
     if options.hosts:
         raise UsageError("demo makes a host of its own", next=f"provision --host {options.hosts[0]}")
     machine.require()
-    if any(record.spec.name == NAME and record.process is not None for record in hosts.records()):
+    if any(record.spec.name == NAME for record in hosts.records()):
         print(f"{ADDRESS} is there already: the same run again repairs what differs", file=sys.stderr)
-        host = hosts.get(NAME)
+        host = hosts.boot(NAME)  # one that is off, since this machine was restarted for example, comes up
     else:
-        print(
-            f"making a server at {ADDRESS}: Debian 12 with systemd and sshd (the first time takes a minute)",
-            file=sys.stderr,
-        )
+        print(f"making a server at {ADDRESS}: Debian 12 (the first time takes a minute)", file=sys.stderr)
         _forget()
         host = hosts.start(NAME, ADDRESS, ssh_public_key=_own_keys(), cache=True)
     key = identity.PRIVATE_KEY
     sets = [*options.sets, *_engine(options)]
-    code = apply(replace(options, hosts=(f"root@{host.address}",), sets=tuple(sets), identity=str(key)), reporter, ())
+    mine = replace(
+        options,
+        hosts=(f"root@{host.address}",),
+        sets=tuple(sets),
+        identity=str(key),
+        pin=fingerprint(base64.b64decode(host.host_keys()[0].split()[1])),
+    )
+    code = apply(mine, reporter, ())
     if code == Exit.OK:
         print(
             f"\nIt is a server like any other:  ssh -i {key} root@{ADDRESS}\n"
@@ -70,8 +76,9 @@ def _down() -> Exit:
 
 
 def _status() -> Exit:
-    from provisioner.lab import hosts
+    from provisioner.lab import hosts, machine
 
+    machine.require_root()
     for record in hosts.records():
         if record.spec.name == NAME:
             up = record.process is not None
@@ -107,7 +114,7 @@ def _engine(options: Options) -> list[str]:
     try:
         _download_answers()
     except ProvisionError as error:
-        print(f"store        SeaweedFS from the Python index: {error.what}", file=sys.stderr)
+        print(f"store        SeaweedFS: {error.what}", file=sys.stderr)
         print("             a MinIO binary you have:  provision demo --set store.binary=./minio", file=sys.stderr)
         return ["store.engine=seaweedfs"]
     return []
