@@ -69,10 +69,6 @@ class HostResult:
     def losses(self) -> list[str]:
         return [p.change.loss for p in self.changes if p.change.loss]
 
-    @property
-    def interruptions(self) -> list[Planned]:
-        return [p for p in self.changes if p.change.action in {"restart", "reload"}]
-
 
 def document(command: str, results: Sequence[HostResult], seconds: float) -> dict[str, Any]:
     """The versioned JSON document; the same for plan and apply."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Sequence
 
 from provisioner.errors import ProvisionError, Unreachable
@@ -84,9 +83,17 @@ def gateway_refuses(gateway: Endpoint, endpoint: Endpoint, error: Exception) -> 
     return Unreachable(f"{endpoint.text} cannot be reached through {gateway.text}", why=why, next=help_)
 
 
+def _with_port(endpoint: Endpoint) -> str:
+    """The host as it was written, with the port under which its key is kept when an option gave that."""
+    text, port = endpoint.text, endpoint.port
+    if port == 22 or text.count(":") == 1 or "]:" in text:
+        return text
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
 def key_changed(endpoint: Endpoint, name: str, blob: bytes, known: Sequence[Entry], own: str) -> Unreachable:
     foreign = [entry for entry in known if not entry.source.startswith(own) and not entry.revoked]
-    forget = f"provision forget-key {endpoint.text}"
+    forget = f"provision forget-key {_with_port(endpoint)}"
     if foreign:
         forget += f"\nand in {foreign[0].source}: ssh-keygen -R '{name}'"
     recorded = ", ".join(dict.fromkeys(f"{fingerprint(entry.blob)} ({entry.source})" for entry in known))
@@ -112,7 +119,7 @@ def pin_differs(endpoint: Endpoint, shown: str, pin: str) -> Unreachable:
         f"{at(endpoint)} does not have the pinned host key",
         why="the server was rebuilt, the pin is another host's, or somebody is in between",
         next=f'if it is the right host, pin what it shows: host_key = "{shown}" '
-        f"(and provision forget-key {endpoint.text})",
+        f"(and provision forget-key {_with_port(endpoint)})",
         detail=f"shown    {shown}\npinned   {pin}",
     )
 
@@ -222,7 +229,3 @@ def not_root(host: str, user: str, said: bytes, *, password: bool) -> Unreachabl
             next="add -K (asks for it), or set PROVISION_SUDO_PASSWORD",
         )
     return not_a_shell(host, said)
-
-
-def resolver_failed(error: OSError) -> bool:
-    return isinstance(error, socket.gaierror)

@@ -24,10 +24,6 @@ class Target:
     user: str | None = None
     port: int | None = None
 
-    @property
-    def is_address(self) -> bool:
-        return _address(self.name)
-
 
 def parse_target(text: str) -> Target:
     """`user@host:port` with everything but the host optional; IPv6 bare or, with a port, in brackets.

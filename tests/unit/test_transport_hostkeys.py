@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import Unreachable, UsageError
-from provisioner.transport import hostkeys, keystore
+from provisioner.transport import failures, hostkeys, keystore
+from provisioner.transport.sshconfig import Endpoint
 
 ED = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + b"A" * 32
 ED2 = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + b"B" * 32
@@ -127,3 +128,19 @@ def test_the_store_follows_xdg_and_ignores_a_relative_one(monkeypatch: pytest.Mo
     assert keystore.store_path() == tmp_path / ".local/state/provision/known_hosts"
     monkeypatch.setenv("XDG_STATE_HOME", "/x")
     assert keystore.store_path() == Path("/x/provision/known_hosts")
+
+
+@pytest.mark.parametrize(
+    ("text", "port", "said"),
+    [
+        ("root@10.151.0.1", 22, "root@10.151.0.1"),
+        ("10.151.0.1", 2222, "10.151.0.1:2222"),
+        ("root@10.151.0.1:2222", 2222, "root@10.151.0.1:2222"),
+        ("fd00::1", 2222, "[fd00::1]:2222"),
+        ("[fd00::1]:2222", 2222, "[fd00::1]:2222"),
+    ],
+)
+def test_a_changed_key_names_the_command_that_finds_it_again(text: str, port: int, said: str) -> None:
+    endpoint = Endpoint(text, "10.151.0.1", port, "root")
+    assert f"provision forget-key {said}\n" in f"{failures.key_changed(endpoint, 'x', b'', [], '').next}\n"
+    assert f"provision forget-key {said})" in failures.pin_differs(endpoint, "a", "b").next
