@@ -13,6 +13,7 @@ from provisioner import state
 from provisioner.commands.apply import apply
 from provisioner.commands.options import Options
 from provisioner.errors import Exit, ProvisionError, UsageError
+from provisioner.report.answer import answer
 from provisioner.report.model import Reporter
 
 NAME = "provision-demo"
@@ -22,7 +23,7 @@ _PATIENCE = 8.0
 
 def demo(options: Options, reporter: Reporter, action: str) -> Exit:
     """`up`: make the host and provision it; `down`: throw both away; `status`: say what is there."""
-    actions = {"up": lambda: _up(options, reporter), "down": _down, "status": _status}
+    actions = {"up": lambda: _up(options, reporter), "down": lambda: _down(options), "status": lambda: _status(options)}
     if action not in actions:
         raise UsageError(f"demo {action} is not known", next="provision demo up, down or status")
     return actions[action]()
@@ -49,6 +50,7 @@ def _up(options: Options, reporter: Reporter) -> Exit:
         hosts=(f"root@{host.address}",),
         sets=tuple(sets),
         identity=str(key),
+        default_inventory=False,
         pin=fingerprint(base64.b64decode(host.host_keys()[0].split()[1])),
     )
     code = apply(mine, reporter, ())
@@ -62,29 +64,32 @@ def _up(options: Options, reporter: Reporter) -> Exit:
     return code
 
 
-def _down() -> Exit:
+def _down(options: Options) -> Exit:
     from provisioner.lab import hosts, machine
 
     machine.require()
-    if not any(record.spec.name == NAME for record in hosts.records()):
-        print("there is no demo server")
-        return Exit.OK
-    hosts.stop(NAME)
-    _forget()
-    print(f"the demo server is gone; its secrets and log stay in {state.stack_dir(state.stack_id(ADDRESS))}")
+    kept = state.stack_dir(state.stack_id(ADDRESS))
+    there = any(record.spec.name == NAME for record in hosts.records())
+    if there:
+        hosts.stop(NAME)
+        _forget()
+        line = f"the demo server is gone; its secrets and log stay in {kept}"
+    else:
+        line = "there is no demo server"
+    answer("demo down", [line], as_json=options.json, removed=there, kept=str(kept))
     return Exit.OK
 
 
-def _status() -> Exit:
+def _status(options: Options) -> Exit:
     from provisioner.lab import hosts, machine
 
     machine.require_root()
-    for record in hosts.records():
-        if record.spec.name == NAME:
-            up = record.process is not None
-            print(f"{ADDRESS}  {'running' if up else 'stopped'}" + (f"  http://{ADDRESS}:5000" if up else ""))
-            return Exit.OK
-    print("there is no demo server; make one:  provision demo")
+    found = next((record for record in hosts.records() if record.spec.name == NAME), None)
+    up = found is not None and found.process is not None
+    how = "running" if up else "stopped" if found else "absent"
+    url = f"http://{ADDRESS}:5000" if up else None
+    line = f"{ADDRESS}  {how}  {url or ''}".rstrip() if found else "there is no demo server; make one:  provision demo"
+    answer("demo status", [line], as_json=options.json, address=ADDRESS, state=how, url=url)
     return Exit.OK
 
 
