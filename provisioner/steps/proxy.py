@@ -215,8 +215,8 @@ def _health(context: Context) -> list[Ask]:
 def _port(context: Context) -> Check:
     port = context.door.port
     taken = [one for one in context.facts.listeners if one.port == port]
-    state = context.seen.get(PathProbe(SITE))
-    ours = state is not None and state.kind == "file"
+    # Of these two the site may have been removed by hand while nginx still serves it.
+    ours = any((state := context.seen.get(PathProbe(path))) and state.kind == "file" for path in (SITE, DROP_IN))
     foreign = next((one for one in taken if not (ours and one.process.startswith("nginx,"))), None)
     if foreign is None:
         return Check("port", f"port {port}", "ok")

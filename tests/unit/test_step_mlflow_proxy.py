@@ -250,3 +250,23 @@ def test_neither_step_fails_on_the_guess() -> None:
         assert step.looks(empty)
         assert list(step.preflight(empty))
         assert step.headline(empty)
+
+
+@pytest.mark.parametrize(
+    ("there", "process", "status"),
+    [
+        ((), "nginx, pid 7", "fail"),
+        ((proxy.SITE,), "nginx, pid 7", "ok"),
+        ((proxy.DROP_IN,), "nginx, pid 7", "ok"),
+        ((proxy.SITE, proxy.DROP_IN), "docker-proxy, pid 7", "fail"),
+    ],
+)
+def test_this_stacks_nginx_is_no_stranger_even_when_its_site_was_removed(
+    there: tuple[str, ...], process: str, status: str
+) -> None:
+    seen = Seen()
+    for path in there:
+        seen = seen.put(PathProbe(path), PathState("file", content=b"# Written by provision.\n"))
+    chosen = context(facts=Facts(listeners=(Listener("0.0.0.0", 5000, process),)))
+    (check,) = (c for c in proxy.STEP.preflight(replace(chosen, seen=seen)) if c.id == "port")
+    assert check.status == status
