@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from provisioner.commands.access import LOGIN
-from provisioner.commands.options import Options, one_stack, open_session
+from provisioner.commands.options import Options, one_stack, session
 from provisioner.commands.view import View, look_at_record
 from provisioner.errors import Exit, UsageError
 
@@ -17,11 +17,8 @@ def env(options: Options, format: str) -> Exit:
     if format not in FORMATS:
         raise UsageError(f"--format {format} is not known", next=f"one of: {', '.join(FORMATS)}")
     request = one_stack(options)
-    session = open_session(request, options)
-    try:
-        view = look_at_record(session, request)
-    finally:
-        session.close()
+    with session(request, options) as connection:
+        view = look_at_record(connection, request)
     sys.stdout.write(FORMATS[format](variables(view)))
     return Exit.OK
 

@@ -67,10 +67,10 @@ class _Hosts:
         session: Session | None = None
         try:
             if not self._interrupted.is_set():
-                session = open_session(request, self._options)
+                session = open_session(request, self._options, lambda *key: result.new_keys.append(key))
                 with self._lock:
                     self._open.append(session)
-                result.fingerprint, result.new_host_key = session.fingerprint, session.new_host_key
+                result.fingerprint = session.fingerprint
                 self._work(session, request, result)
         except Exception as error:
             if self._options.verbose > 1:

@@ -9,7 +9,7 @@ import tomli_w
 
 from provisioner import schema
 from provisioner.assets import example
-from provisioner.commands.options import Options, one_stack, open_session
+from provisioner.commands.options import Options, one_stack, session
 from provisioner.commands.view import View, look_at_record
 from provisioner.errors import Exit, Refused, UsageError
 from provisioner.report.answer import answer
@@ -38,12 +38,8 @@ def init(options: Options, output: str) -> Exit:
 
 def _of_stack(options: Options) -> str:
     request = one_stack(options)
-    session = open_session(request, options)
-    try:
-        view = look_at_record(session, request)
-    finally:
-        session.close()
-    return inventory_of(view)
+    with session(request, options) as connection:
+        return inventory_of(look_at_record(connection, request))
 
 
 def inventory_of(view: View) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,13 @@ class Options:
         return path
 
 
-def open_session(request: StackRequest, options: Options) -> Session:
-    """Connect to a stack's host; Unreachable (exit 3) with what, why and next."""
+def open_session(
+    request: StackRequest, options: Options, on_new_key: Callable[[str, str], None] | None = None
+) -> Session:
+    """Connect to a stack's host; Unreachable (exit 3) with what, why and next.
+
+    `on_new_key` gets the name and the fingerprint of a host, or of a jump host, whose key was recorded.
+    """
     from provisioner.transport.fabric import ConnectOptions, connect
     from provisioner.transport.target import Target
 
@@ -88,9 +94,25 @@ def open_session(request: StackRequest, options: Options) -> Session:
             pin=options.pin or host.host_key,
             jump=host.jump,
             sudo=host.sudo,
+            on_new_key=on_new_key,
             on_prompt=_ask if options.interactive else None,
         ),
     )
+
+
+@contextmanager
+def session(request: StackRequest, options: Options) -> Iterator[Session]:
+    """A connection for a command that has no report; a new host key is told when it is recorded."""
+
+    def say(name: str, fingerprint: str) -> None:
+        if options.say is not None:
+            options.say(f"host key     {fingerprint} of {name} (new, saved)")
+
+    opened = open_session(request, options, say)
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def _ask(prompt: str) -> Secret | None:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from provisioner import vault
-from provisioner.commands.options import Options, one_stack, open_session, select
-from provisioner.commands.view import look_at_record
-from provisioner.errors import Exit, ProvisionError, Refused, Unreachable, UsageError
+from provisioner.commands.options import Options, one_stack, select, session
+from provisioner.commands.view import NoStack, look_at_record
+from provisioner.errors import Exit, Refused, Unreachable, UsageError
 from provisioner.inventory import StackRequest
 from provisioner.report.answer import answer
 
@@ -75,20 +75,17 @@ def _document(request: StackRequest, options: Options, *, empty: bool = False) -
     if warning:
         print(warning, file=sys.stderr)
     try:
-        session = open_session(request, options)
+        with session(request, options) as connection:
+            return look_at_record(connection, request).secrets.vault
     except Unreachable as error:
         if local is None:
             raise
         print(f"{error.what}; these are this machine's copies", file=sys.stderr)
         return local
-    try:
-        return look_at_record(session, request).secrets.vault
-    except ProvisionError as error:
-        if error.exit != Exit.REFUSED or "carries no stack" not in error.what or (local is None and not empty):
+    except NoStack:
+        if local is None and not empty:
             raise
         return local or vault.Vault(request.id)
-    finally:
-        session.close()
 
 
 def _what(name: str) -> str:

@@ -10,11 +10,11 @@ from provisioner.commands.access import target
 from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, select
-from provisioner.commands.view import View, look
+from provisioner.commands.view import NoStack, View, look
 from provisioner.engine import probe
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word
-from provisioner.errors import Exit, Refused
+from provisioner.errors import Exit
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.unit import Service, UnitState
@@ -65,7 +65,7 @@ def status(options: Options, reporter: Reporter) -> Exit:
         request = request.as_recorded()
         view = look(session, request, deep=options.deep)
         if not view.exists:
-            raise Refused(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")
+            raise NoStack(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")
         fill(result, view)
         services = {r.unit: view.seen[r.probe] for r in view.resources if isinstance(r, Service)}
         result.extra["services"] = [_service(unit, state) for unit, state in services.items()]

@@ -36,6 +36,10 @@ RECORD_STEP = "settings"
 """The step name of the two files in which the host keeps its settings and secrets."""
 
 
+class NoStack(Refused):
+    """The host has no record: nothing was ever made there, or it was rebuilt."""
+
+
 @dataclass(frozen=True)
 class View:
     """Everything that is known and decided of one host's stack."""
@@ -166,7 +170,7 @@ def look_at_record(session: Session, request: StackRequest) -> View:
     seen = probe.look(session, BASE)
     state = seen[STACK_FILE]
     if state.kind != "file" or not isinstance(state.content, bytes):
-        raise Refused(
+        raise NoStack(
             f"{session.host} carries no stack of this tool",
             why=f"it has no {RECORD}",
             next=f"provision {select(request)}",

@@ -28,7 +28,8 @@ class HostResult:
     channels: int = 0
     vantage: str = "direct"
     fingerprint: str = ""
-    new_host_key: bool = False
+    new_keys: list[tuple[str, str]] = field(default_factory=list)
+    """Name and fingerprint of each host on the way whose key was recorded by this call."""
     facts: Facts | None = None
     total: int = 0
     """Resources looked at."""
@@ -90,6 +91,8 @@ def _host(result: HostResult) -> dict[str, Any]:
         "changes": [_change(p) for p in result.changes],
         "checks": [check.as_json() for check in result.checks],
         "error": error_object(result.error),
+        "host_key": result.fingerprint or None,
+        "new_host_keys": [{"host": name, "fingerprint": shown} for name, shown in result.new_keys],
         "url": result.url or None,
         "run": result.run_url or None,
         "verification": result.verification,

@@ -49,11 +49,17 @@ def greeting(result: HostResult) -> list[str]:
             f"{result.host:<12} {_release(facts.pretty)}, {facts.architecture}, {plural(facts.cores, 'core')}, "
             f"{size(facts.memory)} memory{free}"
         )
-    if result.new_host_key:
-        lines.append(f"{'host key':<12} {result.fingerprint} (new, saved)")
+    lines += _new_keys(result)
     lines += [f"{'warning':<12} {warning}" for warning in result.warnings]
     lines += [f"{'note':<12} {note}" for note in result.notes]
     return lines
+
+
+def _new_keys(result: HostResult) -> list[str]:
+    return [
+        f"{'host key':<12} {shown} {'' if name == result.host else f'of {name} '}(new, saved)"
+        for name, shown in result.new_keys
+    ]
 
 
 def _release(pretty: str) -> str:
@@ -278,7 +284,8 @@ def _verified(result: HostResult, width: int) -> list[str]:
 
 def _failed(result: HostResult, width: int, verbose: int) -> list[str]:
     assert result.error is not None
-    lines: list[str] = []
+    # Without facts nothing was said yet: not even that a key was recorded.
+    lines = _new_keys(result) if result.facts is None else []
     wrong = [check for check in result.checks if check.status in {"fail", "warn"}]
     # Warnings alone: something later refused, and its own words must not be lost.
     if result.error.exit == 4 and any(check.status == "fail" for check in wrong):

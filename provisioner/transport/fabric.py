@@ -45,6 +45,7 @@ def connect(target: Target, options: ConnectOptions | None = None) -> FabricSess
                     sock,
                     pin=options.pin if last else None,
                     on_prompt=options.on_prompt,
+                    on_new_key=options.on_new_key,
                     named=options.identity is not None,
                 )
             )

@@ -31,6 +31,7 @@ class HostKeyCheck:
 
     endpoint: Endpoint
     pin: str | None = None
+    on_new: Callable[[str, str], None] | None = None
     fingerprint: str = ""
     new: bool = False
 
@@ -57,6 +58,8 @@ class HostKeyCheck:
         if verdict == "new":
             verdict = keystore.record(self._name, key.get_name(), blob)
             self.new = verdict == "new"
+            if self.new and self.on_new is not None:
+                self.on_new(self.endpoint.text, self.fingerprint)
         if verdict == "changed":
             raise failures.key_changed(self.endpoint, self._name, blob, self._known, self._store)
 
@@ -67,10 +70,11 @@ def open_hop(
     *,
     pin: str | None,
     on_prompt: Callable[[str], Any] | None,
+    on_new_key: Callable[[str, str], None] | None,
     named: bool,
 ) -> tuple[Any, HostKeyCheck]:
     """A logged-in fabric Connection over `sock` (a socket, or a gateway's channel), and its key check."""
-    check = HostKeyCheck(endpoint, pin)
+    check = HostKeyCheck(endpoint, pin, on_new_key)
     # Fabric is imported while the server computes its side of the key exchange.
     transport = early.start(sock, lambda transport: _prefer(transport, check), max(endpoint.timeout, 15.0))
     Config, Connection = early.fabric()

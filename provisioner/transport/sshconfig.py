@@ -38,7 +38,8 @@ class ConnectOptions:
     `user` and `port` count when the text names none. `identity` is the only key tried when given.
     `jump` is `host[,host...]` or "none"; None leaves it to ~/.ssh/config. `pin` is the final host's
     `SHA256:...`. `sudo` is "auto" or "none" (the login user must be root). `on_prompt` asks for a
-    key's passphrase (only given when there is a terminal). Times in seconds.
+    key's passphrase (only given when there is a terminal). `on_new_key` gets the name and the
+    fingerprint of each host on the way whose key was recorded. Times in seconds.
     """
 
     user: str | None = None
@@ -50,6 +51,7 @@ class ConnectOptions:
     connect_timeout: float = 10.0
     sudo: str = "auto"
     on_prompt: Callable[[str], Secret | None] | None = None
+    on_new_key: Callable[[str, str], None] | None = None
 
     def __post_init__(self) -> None:
         if self.sudo not in ("auto", "none"):

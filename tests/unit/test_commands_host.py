@@ -22,7 +22,7 @@ from provisioner.inventory import HostRequest, StackRequest
 class Session:
     """Nothing but a connection that can be closed."""
 
-    fingerprint, new_host_key, connections, channels = "", False, 1, 1
+    fingerprint, connections, channels = "", 1, 1
 
     def __init__(self) -> None:
         self.closed = threading.Event()
@@ -32,7 +32,7 @@ class Session:
 
 
 def on_hosts(names: list[str], work: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(host, "open_session", lambda request, options: Session())
+    monkeypatch.setattr(host, "open_session", lambda request, options, on_new_key: Session())
     stacks = tuple(StackRequest(name, HostRequest(name, name)) for name in names)
     results = host.on_each(SimpleNamespace(stacks=stacks), Options(), work)  # type: ignore[arg-type]
     return {result.host: result for result in results}

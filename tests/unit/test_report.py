@@ -104,3 +104,13 @@ def test_json_has_one_document_on_stdout_and_with_quiet_nothing_on_stderr(capsys
         told = capsys.readouterr()
         assert json.loads(told.out)["command"] == "plan"
         assert ("look out" in told.err) is not quiet
+
+
+def test_a_new_host_key_is_shown_even_when_nothing_else_worked() -> None:
+    keys = [("bastion", "SHA256:a"), ("h", "SHA256:b")]
+    _, err = shown(HostResult("h", new_keys=keys, error=Refused("no"), exit=Exit.REFUSED))
+    assert "SHA256:a of bastion (new, saved)" in err
+    assert "SHA256:b (new, saved)" in err
+    host = document("plan", [HostResult("h", new_keys=keys, fingerprint="SHA256:b")], 0)["hosts"][0]
+    assert host["host_key"] == "SHA256:b"
+    assert host["new_host_keys"][0] == {"host": "bastion", "fingerprint": "SHA256:a"}

@@ -7,11 +7,13 @@ import hashlib
 import hmac
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from provisioner.errors import Unreachable, UsageError
 from provisioner.transport import failures, hostkeys, keystore
+from provisioner.transport.hop import HostKeyCheck
 from provisioner.transport.sshconfig import Endpoint
 
 ED = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + b"A" * 32
@@ -144,3 +146,14 @@ def test_a_changed_key_names_the_command_that_finds_it_again(text: str, port: in
     endpoint = Endpoint(text, "10.151.0.1", port, "root")
     assert f"provision forget-key {said}\n" in f"{failures.key_changed(endpoint, 'x', b'', [], '').next}\n"
     assert f"provision forget-key {said})" in failures.pin_differs(endpoint, "a", "b").next
+
+
+def test_a_key_that_is_recorded_is_told_once_whatever_comes_after(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    told: list[tuple[str, str]] = []
+    key = SimpleNamespace(asbytes=lambda: ED, get_name=lambda: "ssh-ed25519")
+    for _ in range(2):
+        endpoint = Endpoint("bastion", "10.151.0.1", 22, "root", key_name="10.151.0.1")
+        check = HostKeyCheck(endpoint, None, lambda *shown: told.append(shown))
+        check.missing_host_key(None, "", key)  # type: ignore[arg-type]
+    assert told == [("bastion", hostkeys.fingerprint(ED))]
