@@ -137,7 +137,7 @@ def select(request: StackRequest) -> str:
     name = f"[{host.name}]" if ":" in host.name and host.port else host.name
     spec = f"{host.user}@{name}" if host.user else name
     spec = f"{spec}:{host.port}" if host.port else spec
-    key = f" -i {shlex.quote(host.identity)}" if host.identity and request.inventory is None else ""
+    key = f" -i {shlex.quote(host.identity)}" if host.identity and request.inventory is None and not request.file else ""
     file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
     return f"--host {spec}{key}{file}"
 
