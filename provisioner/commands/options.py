@@ -137,7 +137,8 @@ def select(request: StackRequest) -> str:
     name = f"[{host.name}]" if ":" in host.name and host.port else host.name
     spec = f"{host.user}@{name}" if host.user else name
     spec = f"{spec}:{host.port}" if host.port else spec
-    key = f" -i {shlex.quote(host.identity)}" if host.identity and request.inventory is None and not request.file else ""
+    told = request.inventory is not None or request.file  # the inventory says which key it is
+    key = f" -i {shlex.quote(host.identity)}" if host.identity and not told else ""
     file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
     return f"--host {spec}{key}{file}"
 

@@ -1,0 +1,56 @@
+"""The common options: before the command, after it, or both; and the password that no child shall see."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from provisioner import cli_options
+from provisioner.cli import app, main
+
+
+def merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    empty = dict.fromkeys(("host", "set_", "identity", "json", "verbose"))
+    context: Any = SimpleNamespace(obj=empty | before)
+    return cli_options._merged(context, empty | after)
+
+
+def test_options_count_on_both_sides_of_the_command_and_lists_add_up() -> None:
+    found = merged({"host": ["a"], "json": True, "verbose": 1}, {"host": ["b"], "verbose": 1, "identity": "k"})
+    assert (found["host"], found["json"], found["verbose"], found["identity"]) == (["a", "b"], True, 2, "k")
+
+
+def test_what_stands_after_the_command_wins() -> None:
+    assert merged({"identity": "a"}, {"identity": "b"})["identity"] == "b"
+
+
+def test_sudo_s_password_is_taken_out_of_the_environment_and_never_shown(monkeypatch) -> None:
+    monkeypatch.setenv("PROVISION_SUDO_PASSWORD", "correct horse")
+    password = cli_options._sudo_password(False)
+    assert password.reveal() == "correct horse"
+    assert "horse" not in repr(password)
+    assert "PROVISION_SUDO_PASSWORD" not in os.environ
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["frobnicate"], ["plan", "--ssh-port", "x"]])
+def test_every_usage_error_is_64(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 64
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("what")
+
+
+def test_every_command_takes_every_common_option() -> None:
+    group: Any = typer.main.get_command(app)
+    wanted = {"host", "inventory", "ssh_user", "ssh_port", "identity", "ask_sudo_password", "set_", "json", "quiet"}
+    wanted |= {"verbose", "yes", "verify_", "deep", "no_auth", "allow_public_http", "no_color"}
+    commands = {**group.commands, **group.commands["secrets"].commands}
+    del commands["secrets"]
+    for name, command in commands.items():
+        assert wanted <= {parameter.name for parameter in command.params}, name
