@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from provisioner.engine.probe import Look, Probe, Seen
 from provisioner.engine.quoting import printable
@@ -14,6 +16,9 @@ from provisioner.resources.s3 import REGION, Answer, Store, Unanswered
 from provisioner.resources.unit import UnitProbe
 from provisioner.transport.base import Session
 
+LOADING = 3.0
+"""Seconds."""
+T = TypeVar("T")
 _KEY_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 
@@ -51,6 +56,18 @@ class StoreResource(ClientResource):
 
     store: Store = field(compare=False, repr=False)
     unit: str
+    had: bool = False
+    """This stack is known to have had it."""
+
+    def settled(self, look: Callable[[], T], missing: Callable[[T], bool]) -> T:
+        """What `look` tells; what is missing and was there before is asked for again for a while:
+        MinIO says READY before all of its accounts and policies are loaded (2025-10-15, seen)."""
+        deadline = time.monotonic() + LOADING
+        state = look()
+        while self.had and missing(state) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            state = look()
+        return state
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return (UnitProbe(self.unit),)
@@ -62,10 +79,9 @@ class StoreResource(ClientResource):
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket(StoreResource):
-    """A private bucket. `had`: this stack is known to have had one, so a missing one is a loss."""
+    """A private bucket. One that this stack `had` and that is missing is a loss."""
 
     bucket: str
-    had: bool = False
 
     @property
     def key(self) -> BucketLook:

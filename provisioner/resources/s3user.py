@@ -114,16 +114,18 @@ class Policy(StoreResource):
 
     def look(self, session: Session) -> Seen:
         try:
-            answer = self.store.request(session, "GET", _ADMIN + "info-canned-policy", {"name": self.name})
+            state = self.settled(lambda: self._state(session), lambda s: s.rules is None and not s.unseen)
         except Unanswered as error:
-            return Seen({self.key: PolicyState(unseen=f"{error.what}: {error.why}")})
-        if answer.status == 200:
-            state = PolicyState(rules(_json(answer.body)))
-        elif answer.code == "XMinioAdminNoSuchPolicy":
-            state = PolicyState(None)
-        else:
-            state = PolicyState(unseen=unseen(answer) or f"HTTP {answer.status} {answer.code}".strip())
+            state = PolicyState(unseen=f"{error.what}: {error.why}")
         return Seen({self.key: state})
+
+    def _state(self, session: Session) -> PolicyState:
+        answer = self.store.request(session, "GET", _ADMIN + "info-canned-policy", {"name": self.name})
+        if answer.status == 200:
+            return PolicyState(rules(_json(answer.body)))
+        if answer.code == "XMinioAdminNoSuchPolicy":
+            return PolicyState(None)
+        return PolicyState(unseen=unseen(answer) or f"HTTP {answer.status} {answer.code}".strip())
 
     def perform(self, session: Session, change: Change) -> None:
         if change.payload == "unseen":
@@ -196,7 +198,7 @@ class User(StoreResource):
 
     def look(self, session: Session) -> Seen:
         try:
-            state = self._state(session)
+            state = self.settled(lambda: self._state(session), lambda s: not s.unseen and self.policy not in s.policies)
         except Unanswered as error:
             state = UserState(unseen=f"{error.what}: {error.why}")
         return Seen({self.key: state})

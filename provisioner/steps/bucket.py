@@ -42,11 +42,12 @@ class BucketStep:
         unit, needs = f"{engine}.service", (f"step:{engine}",)
         store = Store(administrator(context), PORT, unit)
         mark = context.seen.get(PathProbe(_mark(context), read=False))
+        had = mark is not None and mark.kind == "file"
         resources: list[Resource] = [
             Bucket(
                 id=f"bucket:{name}",
                 bucket=name,
-                had=mark is not None and mark.kind == "file",
+                had=had,
                 store=store,
                 unit=unit,
                 needs=needs,
@@ -59,6 +60,7 @@ class BucketStep:
                     id=f"policy:{policy}",
                     name=policy,
                     document=bucket_policy(name),
+                    had=had,
                     store=store,
                     unit=unit,
                     needs=needs,
@@ -69,6 +71,7 @@ class BucketStep:
                     account=bucket_key(context),
                     policy=policy,
                     bucket=name,
+                    had=had,
                     store=store,
                     unit=unit,
                     needs=needs,

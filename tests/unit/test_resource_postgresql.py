@@ -375,14 +375,41 @@ def test_alter_system_on_a_setting_of_ours_is_undone_and_on_others_left() -> Non
     assert "work_mem" not in Overrides.apply([(OVERRIDES, change)])
 
 
-def test_a_guest_is_restarted_only_with_consent() -> None:
-    settings = {"listen_addresses": Setting("localhost", True)}
-    seen = running(settings=settings, restart=frozenset({"listen_addresses"}))
+def served(seen: Seen) -> Seen:
+    """The unit of the cluster runs, with today's files."""
     record = {path: str(PathState("file", content=b"x").sha256) for path in SERVICE.inputs}
     unit = UnitState("loaded", "active", "running", "enabled-runtime", record=record)
     seen = seen.put(ClusterUnitProbe(CLUSTER.unit), unit).put(ClustersProbe(), Clusters((CLUSTER,)))
     for path in SERVICE.inputs:
         seen = seen.put(PathProbe(path), PathState("file", content=b"x"))
+    return seen
+
+
+def test_what_a_server_was_started_with_stays_in_force_until_it_is_restarted() -> None:
+    auto = "/var/lib/postgresql/15/main/postgresql.auto.conf"
+    ours, other = (
+        FileSetting(CLUSTER.conf, 2, "listen_addresses", "localhost"),
+        FileSetting(auto, 4, "listen_addresses", "*"),
+    )
+    settings = {"listen_addresses": Setting("*", True, auto)}
+    seen = running(files=(ours, other), settings=settings, restart=frozenset({"listen_addresses"}))
+    change = SERVICE.diff(OVERRIDES.after(served(seen)))
+    assert change is not None
+    assert (change.action, change.reason) == ("restart", "listen_addresses: only a restart changes it")
+
+
+def test_tables_behind_a_stopped_server_are_not_taken_for_none() -> None:
+    down = Seen({SERVER: DOWN, MarkProbe("database.mlflow"): True})
+    database = DATABASE.after(down)[SERVER].database
+    fresh = replace(DATABASE, fresh=True).after(down)[SERVER].database
+    assert database is not None
+    assert fresh is not None
+    assert (database.tables, fresh.tables) == (None, 0)
+
+
+def test_a_guest_is_restarted_only_with_consent() -> None:
+    settings = {"listen_addresses": Setting("localhost", True)}
+    seen = served(running(settings=settings, restart=frozenset({"listen_addresses"})))
     wider = replace(SERVICE, wanted={"listen_addresses": "*"})
     own, guest = wider.diff(seen), replace(wider, guest=True).diff(seen)
     assert own is not None

@@ -79,7 +79,9 @@ class Database(HostResource):
 
     def after(self, seen: Seen) -> Seen:
         state = seen[self.server]
-        was = state.database or DatabaseState(oid=UNKNOWN, tables=0)
+        # Behind a stopped server there may be tables: only a database that is made now has none.
+        tables = 0 if state.running or self.fresh else None
+        was = state.database or DatabaseState(oid=UNKNOWN, tables=tables)
         limit = was.limit if was.limit >= self.limit else -1
         database = replace(was, owner=self.owner, open=True, limit=limit, connect=True, schema=True, foreign=0)
         return seen.put(self.server, replace(state, database=database)).put(self.mark, True)

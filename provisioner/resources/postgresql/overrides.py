@@ -53,7 +53,14 @@ class Overrides(HostResource):
     def after(self, seen: Seen) -> Seen:
         state = seen[self.server]
         gone = {line for line in self.found(state) if self._ours_to_mend(line)}
-        return seen.put(self.server, replace(state, files=tuple(line for line in state.files if line not in gone)))
+        settings = dict(state.settings)
+        for name in {line.name for line in gone if line.name in state.restart}:
+            known = settings.get(name)
+            # What the running server was started with stays in force until it is started again.
+            if known is not None and known.source in {line.path for line in gone}:
+                settings[name] = replace(known, pending=True)
+        left = tuple(line for line in state.files if line not in gone)
+        return seen.put(self.server, replace(state, files=left, settings=settings))
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
