@@ -40,7 +40,7 @@ class ExampleProbe(Probe[ExampleState]):
             lines.append(
                 f'if [ -L {link} ] && [ "$(readlink -f {link})" = {example} ]; then\n'
                 f"  w=$(dpkg-query -W -f '${{Conffiles}}\\n' {word(probe.package)} 2>/dev/null |\n"
-                f"    while read -r p m rest; do if [ \"$p\" = {example} ]; then echo \"$m\"; fi; done)\n"
+                f'    while read -r p m rest; do if [ "$p" = {example} ]; then echo "$m"; fi; done)\n'
                 f'  h=$(md5sum <{example}); if [ "${{h%% *}}" = "$w" ]; then echo "{number} same"; '
                 f'else echo "{number} edited"; fi\nfi'
             )

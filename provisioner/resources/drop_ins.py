@@ -119,18 +119,14 @@ def offences(content: bytes | None, ours: bytes, variables: frozenset[str]) -> t
         if (section, name, value) in own or section not in {"Service", "Unit"}:
             continue
         if section == "Unit":
-            harmless = not name.startswith(
-                ("Condition", "Assert", "StopWhen", "Joins", "RefuseManual", "Requires")
-            )
+            harmless = not name.startswith(("Condition", "Assert", "StopWhen", "Joins", "RefuseManual", "Requires"))
         elif name == "Environment":
             harmless = not any(_named(value, variable) for variable in variables) and bool(value)
         else:
             harmless = bool(_TUNING.fullmatch(name)) and name not in _NOT_TUNING
         if not harmless:
             found.append(
-                printable(
-                    f"{name}={value}" if name != "Environment" else f"Environment={value.split('=')[0]}"
-                )
+                printable(f"{name}={value}" if name != "Environment" else f"Environment={value.split('=')[0]}")
             )
     return tuple(text[:60] for text in found)
 
@@ -161,9 +157,7 @@ class DropIns(HostResource):
     def hostile(self, seen: tuple[DropIn, ...]) -> dict[str, tuple[str, ...]]:
         """Path -> offences."""
         variables = frozenset((*self.variables, "LD_[A-Z_]*", "PYTHON[A-Z]*", "PATH", "BASH_ENV", "ENV"))
-        judged = {
-            d.path: offences(d.content, self.content, variables) for d in seen if d.path not in self.own
-        }
+        judged = {d.path: offences(d.content, self.content, variables) for d in seen if d.path not in self.own}
         return {path: why for path, why in judged.items() if why}
 
     def tolerated(self, seen: tuple[DropIn, ...]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ fi
                     listeners.append(listener)
             else:
                 values[name] = value
-        os_id, release, pretty = (values.get("os", "||").split("|", 2) + ["", ""])[:3]
+        os_id, release, pretty = [*values.get("os", "||").split("|", 2), "", ""][:3]
         version, _, path = values.get("python", "|").partition("|")
         major, _, minor = version.partition(".")
         facts = Facts(

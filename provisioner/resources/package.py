@@ -33,7 +33,8 @@ class PackageProbe(Probe[PackageState]):
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
         names = words(*(p.name for p in probes))
-        return f"ls {OWNED} 2>/dev/null | sed 's/$/ ours/' || :\ndpkg-query -W -f '${{Package}} ${{db:Status-Status}} ${{Version}}\\n' {names} 2>/dev/null || :"
+        form = "'${Package} ${db:Status-Status} ${Version}\\n'"
+        return f"ls {OWNED} 2>/dev/null | sed 's/$/ ours/' || :\ndpkg-query -W -f {form} {names} 2>/dev/null || :"
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[PackageState]:

@@ -88,9 +88,7 @@ class PythonEnv(HostResource):
         if state.seen.state == "foreign":
             return Change("change", reason, title=self.path, asks="refused")
         fresh = state.seen.state != "complete"
-        return Change(
-            "create" if fresh else "change", reason, title=self.path, download=DOWNLOAD if fresh else 0
-        )
+        return Change("create" if fresh else "change", reason, title=self.path, download=DOWNLOAD if fresh else 0)
 
     def after(self, seen: Seen) -> Seen:
         python = seen[self.probe].wanted_python

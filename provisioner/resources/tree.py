@@ -114,5 +114,3 @@ class DataDirectory(HostResource):
                 lines.append(f"chown -hR {word(directory.owner)}:{word(directory.group)} -- {path}")
             lines.append(owner_and_mode(directory.path, directory.owner, directory.group, directory.mode))
         return "\n".join(lines)
-
-

@@ -271,7 +271,7 @@ class Service(HostResource):
             known = "static|alias|generated|indirect|enabled-runtime"
             lines.append(
                 # Asked first: where an init script is there too, enabling runs 2 s of Perl each time.
-                f"[ \"$(systemctl is-enabled {unit} 2>/dev/null)\" = enabled ] || systemctl enable -q {unit} || "
+                f'[ "$(systemctl is-enabled {unit} 2>/dev/null)" = enabled ] || systemctl enable -q {unit} || '
                 f"case $(systemctl is-enabled {unit}) in {known}) ;; *) exit 1 ;; esac"
             )
         undo = f"undo_unit {words(self.unit, *self.inputs, *self.links)}"

@@ -65,9 +65,7 @@ class Mlflow:
             venv.of(self.name, "venv"),
             SystemUser(id="user:mlflow", name=USER, home=mlflow_environment.HOME),
             Directory(id="directory:mlflow-settings", path="/etc/mlflow"),
-            Directory(
-                id="directory:mlflow", path=mlflow_environment.HOME, owner=USER, group=USER, mode=0o750
-            ),
+            Directory(id="directory:mlflow", path=mlflow_environment.HOME, owner=USER, group=USER, mode=0o750),
             Directory(
                 id="directory:mlflow-tmp",
                 path=mlflow_environment.TEMPORARY,

@@ -93,9 +93,7 @@ class SeaweedFS:
                 content=unit,
                 check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
             ),
-            DropIns(
-                id="drop-ins:seaweedfs", unit=UNIT, content=unit, variables=("SEAWEEDFS_[A-Z_]*", "WEED_[A-Z_]*")
-            ),
+            DropIns(id="drop-ins:seaweedfs", unit=UNIT, content=unit, variables=("SEAWEEDFS_[A-Z_]*", "WEED_[A-Z_]*")),
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,

@@ -36,7 +36,11 @@ def test_shellcheck_finds_nothing(name: str) -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("no shellcheck")
     done = subprocess.run(
-        ["shellcheck", "-s", "sh", "-e", "SC2016", "-"], input=FRAGMENTS[name], text=True, capture_output=True, check=False
+        ["shellcheck", "-s", "sh", "-e", "SC2016", "-"],
+        input=FRAGMENTS[name],
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert done.stdout == ""
 

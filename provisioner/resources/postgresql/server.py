@@ -167,7 +167,8 @@ class ServerProbe(Probe[ServerState]):
                 continue
             listening, document, errors = answers[index]
             error = "\n".join(errors)
-            yield _state(document, listening, error) if "system" in document else replace(DOWN, error=error or "no answer")
+            answered = "system" in document
+            yield _state(document, listening, error) if answered else replace(DOWN, error=error or "no answer")
 
 
 def _state(document: dict[str, Any], port: int, error: str) -> ServerState:
