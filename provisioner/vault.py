@@ -95,15 +95,15 @@ class Conflict(Refused):
     """Host and operator's machine have different values of one generation; both documents are here for
     `secrets import`, which decides."""
 
-    def __init__(self, names: list[str], host: Vault, controller: Vault, stack: str, hostname: str):
+    def __init__(self, names: list[str], host: Vault, controller: Vault, stack: str, hostname: str, select: str):
         path = shlex.quote(str(controller_file(stack)))
         super().__init__(
             f"{hostname} and this machine disagree about {len(names)} secret{'s' if len(names) > 1 else ''}: "
             + ", ".join(names),
             why="both were made independently and only you know which ones clients use; nothing was changed",
             next=f"keep the host's:       mv {path} {path}.other\n"
-            f"keep this machine's:   provision secrets import --host {hostname} {path}\n"
-            f"then again:            provision --host {hostname}",
+            f"keep this machine's:   provision secrets import {select} {path}\n"
+            f"then again:            provision {select}",
         )
         self.host = host
         self.controller = controller
@@ -177,11 +177,12 @@ def reconcile(
     names: Iterable[str] = tuple(NAMES),
     *,
     hostname: str | None = None,
+    select: str = "",
 ) -> Decision:
     """Higher generation wins, one side's secret is copied to the other, what both lack is generated.
 
     Raises Refused (4) where both sides have the same generation of different values: only a person
-    knows which one clients use.
+    knows which one clients use. `select`: the arguments that choose the stack, for what it says to do.
     """
     ours = host.entries if host else {}
     copies = controller.entries if controller else {}
@@ -193,7 +194,8 @@ def reconcile(
             conflicts.append(name)
         decided[name] = max((e for e in (here, there) if e), key=lambda entry: entry.generation)
     if conflicts and host and controller:
-        raise Conflict(conflicts, host, replace(controller, home=stack), stack, hostname or stack)
+        named = hostname or stack
+        raise Conflict(conflicts, host, replace(controller, home=stack), stack, named, select or f"--host {named}")
     generated = tuple(name for name in sorted(names) if name not in decided)
     for name in generated:
         decided[name] = Entry(NAMES[name].make(), 1)

@@ -110,7 +110,11 @@ def look(
     settings = effective(request.flags, request.inventory or {}, recorded)
     facts = seen[FACTS]
     decision = vault.reconcile(
-        _host_vault(seen[SECRETS_FILE], session.host), local, request.id, hostname=request.host.name
+        _host_vault(seen[SECRETS_FILE], session.host),
+        local,
+        request.id,
+        hostname=request.host.name,
+        select=select(request),
     )
     while True:
         context = Context(
@@ -180,7 +184,12 @@ def look_at_record(session: Session, request: StackRequest) -> View:
     settings = effective({}, {}, recorded)
     local, warning = vault.read_controller(request.id)
     decision = vault.reconcile(
-        _host_vault(seen[SECRETS_FILE], session.host), local, request.id, (), hostname=request.host.name
+        _host_vault(seen[SECRETS_FILE], session.host),
+        local,
+        request.id,
+        (),
+        hostname=request.host.name,
+        select=select(request),
     )
     facts = seen[FACTS]
     context = Context(
