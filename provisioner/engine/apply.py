@@ -116,7 +116,11 @@ class Run:
             if change is None:
                 self.emit(Unneeded(planned))
             elif change.action == "check":
-                raise ProvisionError(f"{planned.step}: {change.title or planned.id} cannot be seen", why=change.reason)
+                raise ProvisionError(
+                    f"{planned.step}: {change.title or planned.id} cannot be seen",
+                    why=change.reason,
+                    next="run the same command again",
+                )
             else:
                 needed.append(replace(planned, change=change))
         return seen, needed

@@ -25,7 +25,7 @@ from provisioner.settings import Settings
 from provisioner.steps import Context, mlflow_environment
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
-from provisioner.steps.postgres import server
+from provisioner.steps.postgres import server, stopped
 
 UNIT = "mlflow-server.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
@@ -88,8 +88,9 @@ class Mlflow:
                 environment=venv.path,
                 env_file=ENVIRONMENT,
                 server=server(context),
-                # Not the database itself: what makes the tables loads for some seconds and then waits for it.
-                needs=(venv.id, "package:postgresql"),
+                # Not a new database itself: what makes the tables loads for some seconds and then waits for it.
+                # One that is only stopped is looked at first, and for that it must answer.
+                needs=(venv.id, "step:database" if stopped(context) else "package:postgresql"),
             ),
             Service(
                 id=f"unit:{UNIT}",

@@ -187,6 +187,11 @@ def state(context: Context) -> ServerState:
     return context.known(server(context), DOWN)
 
 
+def stopped(context: Context) -> bool:
+    """There is a cluster, and its server does not answer."""
+    return bool(seen_clusters(context).found) and not state(context).running
+
+
 def settings(context: Context) -> dict[str, str]:
     """The settings of our file in conf.d, by name."""
     database, workers = context.settings.database, context.settings.mlflow.workers
