@@ -103,7 +103,7 @@ def look(
         stack=request.id,
         deep=deep,
     )
-    wanted: list[probe.Probe[Any]] = [*BASE, *_probes(context, chosen)]
+    wanted: list[probe.Probe[Any]] = [*BASE, *_probes(context, _built(context, chosen))]
     seen = probe.look(session, wanted)
     looks = 1
     recorded = _recorded(seen[STACK_FILE], copy, session.host)
@@ -128,7 +128,8 @@ def look(
             deep=deep,
         )
         context = replace(context, settings=settled(context, ordered(settings)))
-        missing = [p for p in _probes(context, chosen) if p not in seen]
+        built = _built(context, chosen)
+        missing = [p for p in _probes(context, built) if p not in seen]
         if not missing:
             break
         if looks == 4:
@@ -141,8 +142,8 @@ def look(
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
-    mine = [*_record_resources(settings, decision.vault, request.id, deep), *_resources(steps, context)]
-    theirs = _resources(under, context)
+    mine = [*_record_resources(settings, decision.vault, request.id, deep), *(r for s in steps for r in built[s.name])]
+    theirs = [r for s in under for r in built[s.name]]
     if clients:
         seen = observe(session, [*mine, *theirs], seen)
     context = replace(context, seen=seen)
@@ -239,19 +240,20 @@ class _Guessed(dict[str, Secret]):
         return Secret("guessed0")
 
 
-def _probes(context: Context, chosen: Sequence[str]) -> list[probe.Probe[Any]]:
+def _built(context: Context, chosen: Sequence[str]) -> dict[str, Sequence[Resource]]:
+    """The resources of the chosen steps and of those they need, by step."""
     steps = ordered(context.settings)
-    used = [
-        s
+    return {
+        s.name: s.resources(context)
         for s in steps
         if not chosen or s.name in chosen or any(s in needed(t, steps) for t in steps if t.name in chosen)
-    ]
-    looks = [look for step in used for look in step.looks(context)]
-    return [*looks, *plan.probes_of(_resources(used, context))]
+    }
 
 
-def _resources(steps: Sequence[Step], context: Context) -> list[Resource]:
-    return [resource for step in steps for resource in step.resources(context)]
+def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[probe.Probe[Any]]:
+    """What the steps of `built` look at, to be named and to be compared."""
+    looks = [look for step in ordered(context.settings) if step.name in built for look in step.looks(context)]
+    return [*looks, *plan.probes_of(r for resources in built.values() for r in resources)]
 
 
 def _record_resources(settings: Settings, secrets: vault.Vault, stack: str, deep: bool) -> list[Resource]:

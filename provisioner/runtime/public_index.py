@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-import zipfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -26,9 +26,8 @@ def public_index() -> str:
     return ""
 
 
-def _sources() -> list[str]:
+def _sources() -> Iterator[str]:
     """pip's own module, of this environment, of the Python below it, or of ensurepip's bundled wheel."""
-    found: list[str] = []
     spec = importlib.util.find_spec("pip")
     folders = [Path(spec.origin).parent.parent] if spec is not None and spec.origin else []
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -36,14 +35,13 @@ def _sources() -> list[str]:
     for folder in folders:
         path = folder / _MODULE
         if path.is_file():
-            found.append(path.read_text(encoding="utf-8", errors="replace"))
+            yield path.read_text(encoding="utf-8", errors="replace")
+    import zipfile
+
     bundled = Path(sys.base_prefix) / "lib" / version / "ensurepip" / "_bundled"
     for wheel in (*sorted(bundled.glob("pip-*.whl")), *sorted(Path("/usr/share/python-wheels").glob("pip-*.whl"))):
         try:
             with zipfile.ZipFile(wheel) as archive:
-                found.append(archive.read(_MODULE).decode("utf-8", "replace"))
+                yield archive.read(_MODULE).decode("utf-8", "replace")
         except (OSError, KeyError, zipfile.BadZipFile):
             continue
-        if found:
-            break
-    return found

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 
 from provisioner.secrets import Secret
 
@@ -24,10 +25,14 @@ def accounts(secrets: Mapping[str, Secret]) -> str:
     that the file's readers do not have: made from the password alone it would be a quick way to
     guess it.
     """
+    return _file(secrets.get("login") or Secret(""), secrets.get("mlflow.flask-key") or Secret(""))
+
+
+@lru_cache(maxsize=8)
+def _file(login: Secret, flask_key: Secret) -> str:
     import bcrypt
 
-    password = (secrets.get("login") or Secret("")).reveal().encode()
-    key = (secrets.get("mlflow.flask-key") or Secret("")).reveal().encode()
+    password, key = login.reveal().encode(), flask_key.reveal().encode()
     salt = hmac.digest(key, b"nginx account " + ACCOUNT.encode() + b" " + password, hashlib.sha256)[:16]
     # bcrypt, and crypt(3) with it, reads 72 bytes.
     line = bcrypt.hashpw(password[:72], b"$2b$%02d$" % COST + _encoded(salt)).decode()
