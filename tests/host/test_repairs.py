@@ -31,7 +31,7 @@ RUNTIME = "systemctl daemon-reload && systemctl restart"
 class Break:
     name: str
     command: str | Callable[[Stack], None]
-    """sh on the host; {store}, {pg} and {site} are filled in."""
+    """sh on the host; the names of `words` are filled in."""
     changed: tuple[str, ...]
     """Ids of what the run changes, in any order."""
     words: tuple[str, ...] = ()
@@ -288,11 +288,10 @@ DATABASE = [
 STORE = [
     Break(
         "the program was replaced",
-        "cp /bin/true /opt/minio/bin/x && mv /opt/minio/bin/x $(readlink -f /usr/local/bin/minio)",
-        ("binary:minio", "unit:minio.service"),
+        "cp /bin/true /opt/{store}/bin/x && mv /opt/{store}/bin/x $(readlink -f /usr/local/bin/{program})",
+        ("binary:{program}", "unit:{store}.service"),
         ("altered: sha256",),
-        ("/opt/minio/bin/minio-*",),
-        engine="minio",
+        ("/opt/{store}/bin/{program}-*",),
     ),
     Break(
         "the program was altered in place, under its old date",
@@ -305,10 +304,17 @@ STORE = [
     ),
     Break(
         "the link leads to another program",
-        "ln -sfn /bin/true /usr/local/bin/minio",
-        ("link:minio", "unit:minio.service"),
+        "ln -sfn /bin/true /usr/local/bin/{program}",
+        ("link:{program}", "unit:{store}.service"),
         ("led to /bin/true",),
-        engine="minio",
+    ),
+    Break(
+        "the store's users may do everything",
+        'sed -i \'s/"Read:mlflow"/"Admin"/\' /etc/seaweedfs/s3.json && systemctl restart seaweedfs',
+        ("file:s3.json", "unit:seaweedfs.service"),
+        ("content differs; edited", "earlier s3.json"),
+        ("/etc/seaweedfs/s3.json",),
+        engine="seaweedfs",
     ),
     Break(
         "the policy opens every bucket",
@@ -355,6 +361,7 @@ BREAKS = [*FILES, *SERVICES, *DATABASE, *STORE]
 def words(stack: Stack) -> dict[str, str]:
     return {
         "store": stack.engine,
+        "program": {"minio": "minio", "seaweedfs": "weed"}[stack.engine],
         "pg": stack.on("ls /etc/postgresql").strip(),
         "site": "/etc/nginx/conf.d/provision-mlflow.conf",
         "address": stack.address,
