@@ -6,6 +6,7 @@ that asking for it costs no import of the command-line library.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -15,6 +16,9 @@ def main() -> None:
 
         sys.stdout.write((Path(__file__).parent / "help.txt").read_text(encoding="utf-8"))
         return
+    # Most of a short run is imports, and a fifth of those was the collector looking at what they made.
+    # A run that changes a host switches it on again (commands/converge.py).
+    gc.disable()
     from provisioner.cli import main as run
 
     run()

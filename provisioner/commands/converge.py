@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,6 +85,7 @@ class Converge:
     def _change(self, view: View) -> View:
         from provisioner.commands import preflight
 
+        gc.enable()
         begun = time.monotonic()
         checks = preflight.checks(self.session, view)
         self.result.checks = list(checks)
