@@ -34,7 +34,10 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "json": (bool, typer.Option("--json", help="One JSON document on stdout.")),
     "quiet": (bool, typer.Option("--quiet", "-q", help="Errors and results only.")),
-    "verbose": (int, typer.Option("-v", "--verbose", count=True, show_default=False, help="More; -vv with tracebacks.")),
+    "verbose": (
+        int,
+        typer.Option("-v", "--verbose", count=True, show_default=False, help="More; -vv with tracebacks."),
+    ),
     "yes": (bool, typer.Option("--yes", "-y", help="Replace what this tool did not make, where a run asks for it.")),
     "verify_": (bool, typer.Option("--verify", help="End with the full verification in any case.")),
     "deep": (bool, typer.Option("--deep", help="Read large files again instead of trusting their stamps.")),
