@@ -10,6 +10,8 @@ from provisioner.errors import Refused
 
 @dataclass(frozen=True)
 class Door:
+    """The origin that clients use, and every name they may type for it."""
+
     scheme: str
     name: str
     """Canonical host name or address; presigned addresses carry it."""

@@ -56,6 +56,8 @@ main
 
 @dataclass(frozen=True)
 class Holding:
+    """The session lock, held."""
+
     moved: bool
     """Another run, or what was left of one, worked since the host was looked at: look again."""
     owner: str

@@ -55,6 +55,8 @@ NAMES: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Entry:
+    """One secret and how often it was replaced."""
+
     value: Secret
     generation: int
 

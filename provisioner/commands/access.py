@@ -24,6 +24,8 @@ LOGIN = "mlflow"
 
 @dataclass(frozen=True)
 class Access:
+    """What verify needs of one stack: its URL and, through SSH, its database and store."""
+
     target: Target
     database: Any
     store: StoreAccess | None

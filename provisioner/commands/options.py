@@ -18,6 +18,8 @@ from provisioner.transport.base import Session
 
 @dataclass(frozen=True)
 class Options:
+    """The common options of one call."""
+
     hosts: tuple[str, ...] = ()
     inventory: str | None = None
     sets: tuple[str, ...] = ()

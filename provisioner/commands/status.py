@@ -32,6 +32,8 @@ class Usage:
 
 @dataclass(frozen=True)
 class UsageProbe(Probe[Usage]):
+    """How full a directory and its disk are; counting is given up after 5 s."""
+
     path: str
     pattern: str = ""
     """Files of this name are counted (`find -name`)."""

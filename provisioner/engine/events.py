@@ -11,6 +11,8 @@ from provisioner.engine.resource import Planned
 
 @dataclass(frozen=True)
 class Begun:
+    """A change is being made."""
+
     planned: Planned
 
 
@@ -24,6 +26,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Done:
+    """A change was made, in so many seconds."""
+
     planned: Planned
     seconds: float
 
@@ -37,6 +41,8 @@ class Unneeded:
 
 @dataclass(frozen=True)
 class Failed:
+    """A change failed; `detail` is the end of what its commands said."""
+
     planned: Planned
     seconds: float
     detail: str

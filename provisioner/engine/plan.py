@@ -12,6 +12,8 @@ from provisioner.engine.resource import Change, ClientResource, Planned, Resourc
 
 @dataclass(frozen=True)
 class Plan:
+    """The ordered changes of one look."""
+
     changes: tuple[Planned, ...]
     total: int
     """Resources looked at."""

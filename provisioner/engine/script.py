@@ -52,6 +52,8 @@ main </dev/null
 
 @dataclass(frozen=True)
 class Frame:
+    """One reply of a script."""
+
     kind: str
     key: str
     status: int

@@ -34,6 +34,8 @@ prove() {{
 
 @dataclass(frozen=True)
 class BlobState:
+    """A large file as it was seen."""
+
     kind: str
     """absent, file, directory, link, other"""
     mode: int = 0

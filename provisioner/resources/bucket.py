@@ -38,6 +38,8 @@ def refused(title: str, why: str, unit: str) -> ProvisionError:
 
 @dataclass(frozen=True)
 class BucketState:
+    """A bucket as its store shows it."""
+
     exists: bool = False
     policy: str = ""
     """The bucket's own policy, JSON: what it allows to people without a key; empty: none."""
@@ -47,6 +49,8 @@ class BucketState:
 
 @dataclass(frozen=True)
 class BucketLook(Look[BucketState]):
+    """Names one bucket among what was seen."""
+
     bucket: str
 
 

@@ -15,6 +15,8 @@ from provisioner.resources.paths import checked
 
 @dataclass(frozen=True)
 class ExampleState:
+    """A distribution's example as it was seen."""
+
     on: bool = False
     """The link is there and leads to the example."""
     edited: bool = False
@@ -25,6 +27,8 @@ class ExampleState:
 
 @dataclass(frozen=True)
 class ExampleProbe(Probe[ExampleState]):
+    """Looks whether a distribution's example is on, and unmodified."""
+
     link: str
     example: str
     package: str

@@ -42,6 +42,8 @@ _NOT_TUNING = frozenset(
 
 @dataclass(frozen=True)
 class DropIn:
+    """One drop-in of a unit: path and content."""
+
     path: str
     content: bytes | None
     """None when it is larger than 64 KiB."""
@@ -49,6 +51,8 @@ class DropIn:
 
 @dataclass(frozen=True)
 class DropInProbe(Probe[tuple[DropIn, ...]]):
+    """Reads every drop-in of one unit."""
+
     unit: str
 
     kind: ClassVar[str] = "drop-ins"

@@ -14,6 +14,8 @@ _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm6
 
 @dataclass(frozen=True)
 class Listener:
+    """A listening TCP socket and whose it is."""
+
     address: str
     port: int
     process: str
@@ -22,6 +24,8 @@ class Listener:
 
 @dataclass(frozen=True)
 class Facts:
+    """A host: system, hardware, addresses, listeners, clock."""
+
     distribution: str = "debian"
     release: str = "12"
     pretty: str = ""
@@ -50,6 +54,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class FactsProbe(Probe[Facts]):
+    """Reads all facts at once."""
+
     kind: ClassVar[str] = "facts"
 
     @classmethod

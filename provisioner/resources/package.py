@@ -16,6 +16,8 @@ OWNED = "/etc/provision/owned"
 
 @dataclass(frozen=True)
 class PackageState:
+    """A package as dpkg has it."""
+
     installed: bool
     version: str | Unknown = ""
     broken: bool = False
@@ -26,6 +28,8 @@ class PackageState:
 
 @dataclass(frozen=True)
 class PackageProbe(Probe[PackageState]):
+    """Asks dpkg for one package."""
+
     name: str
 
     kind: ClassVar[str] = "packages"

@@ -20,6 +20,8 @@ _KINDS = {0x8000: "file", 0x4000: "directory", 0xA000: "link"}
 
 @dataclass(frozen=True)
 class PathState:
+    """What stands at a path."""
+
     kind: str
     """absent, file, directory, link, other"""
     mode: int = 0
@@ -45,6 +47,8 @@ ABSENT = PathState("absent")
 
 @dataclass(frozen=True)
 class PathProbe(Probe[PathState]):
+    """Looks at one path; `read`: brings a small file's content home."""
+
     path: str
     read: bool = True
 

@@ -26,6 +26,8 @@ DOWNLOAD = 260_000_000
 
 @dataclass(frozen=True)
 class PythonEnvState:
+    """A Python environment as it was seen."""
+
     seen: runtime.VenvSeen
     wanted_python: str = ""
     """What the wanted interpreter resolves to on the host."""
@@ -33,6 +35,8 @@ class PythonEnvState:
 
 @dataclass(frozen=True)
 class PythonEnvProbe(Probe[PythonEnvState]):
+    """Compares an environment's packages with what its marker recorded."""
+
     path: str
     python: str
 

@@ -43,6 +43,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Answer:
+    """A store's reply: status and body."""
+
     status: int
     body: bytes
 

@@ -69,6 +69,8 @@ def _listed(value: object) -> list[str]:
 
 @dataclass(frozen=True)
 class PolicyState:
+    """A policy as the store has it."""
+
     rules: frozenset[str] | None = None
     """None: there is no such policy."""
     unseen: str = ""
@@ -76,11 +78,15 @@ class PolicyState:
 
 @dataclass(frozen=True)
 class PolicyLook(Look[PolicyState]):
+    """Names one policy among what was seen."""
+
     policy: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy(StoreResource):
+    """A policy that allows exactly what its document says."""
+
     name: str
     document: dict[str, Any] = field(compare=False)
 
@@ -143,6 +149,8 @@ def _actions(lines: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class UserState:
+    """A store's user as it was seen."""
+
     exists: bool = False
     enabled: bool = False
     policies: frozenset[str] = frozenset()
@@ -154,6 +162,8 @@ class UserState:
 
 @dataclass(frozen=True)
 class UserLook(Look[UserState]):
+    """Names one user among what was seen."""
+
     role: str
 
 

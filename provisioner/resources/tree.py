@@ -21,6 +21,8 @@ class TreeState:
 
 @dataclass(frozen=True)
 class TreeProbe(Probe[TreeState]):
+    """Looks at a data directory and whose it is."""
+
     path: str
     sentinels: tuple[str, ...]
 

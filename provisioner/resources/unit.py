@@ -28,6 +28,8 @@ _PROPERTIES = (
 
 @dataclass(frozen=True)
 class UnitState:
+    """A unit as systemd has it, and what it was last started with."""
+
     load: str = "not-found"
     active: str = "inactive"
     sub: str = ""
@@ -48,6 +50,8 @@ class UnitState:
 
 @dataclass(frozen=True)
 class UnitProbe(Probe[UnitState]):
+    """Asks systemd for one unit."""
+
     unit: str
 
     kind: ClassVar[str] = "units"

@@ -13,6 +13,8 @@ from provisioner.engine.resource import Change, HostResource
 
 @dataclass(frozen=True)
 class UserState:
+    """Whether a user and its group exist."""
+
     exists: bool
     group_exists: bool = False
     uid: int = -1
@@ -20,6 +22,8 @@ class UserState:
 
 @dataclass(frozen=True)
 class UserProbe(Probe[UserState]):
+    """Asks for one user and its group."""
+
     name: str
 
     kind: ClassVar[str] = "users"

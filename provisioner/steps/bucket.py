@@ -25,6 +25,8 @@ MARKS = "/etc/provision/had"
 
 @dataclass(frozen=True)
 class BucketStep:
+    """The bucket and a key that opens only it."""
+
     name: str = "bucket"
     summary: str = "the bucket, and a key that opens it only"
     needs: tuple[str, ...] = ("store",)

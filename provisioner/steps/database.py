@@ -27,6 +27,8 @@ SECRET = "database.password"  # noqa: S105  its name in the vault
 
 @dataclass(frozen=True)
 class DatabaseStep:
+    """The role, its database and the file that names it."""
+
     name: str = "database"
     summary: str = "MLflow's role and database"
     needs: tuple[str, ...] = ("dbms",)

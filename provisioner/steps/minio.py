@@ -41,6 +41,8 @@ WAYS_OUT = (
 
 @dataclass(frozen=True)
 class Minio:
+    """The store, when the engine is MinIO."""
+
     name: str = "minio"
     summary: str = "the object store MinIO"
     needs: tuple[str, ...] = ()

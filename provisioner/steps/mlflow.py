@@ -37,6 +37,8 @@ _INTERPRETER = PathProbe("/usr/bin/python3")
 
 @dataclass(frozen=True)
 class Mlflow:
+    """The tracking server."""
+
     name: str = "mlflow"
     summary: str = "the MLflow tracking server"
     needs: tuple[str, ...] = ("database", "bucket")

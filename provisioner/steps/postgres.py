@@ -32,6 +32,8 @@ _LOOPBACK = ("127.0.0.1/32", "::1/128")
 
 @dataclass(frozen=True)
 class Postgres:
+    """The distribution's PostgreSQL."""
+
     name: str = "postgres"
     summary: str = "the PostgreSQL server of the distribution"
     needs: tuple[str, ...] = ()

@@ -34,6 +34,8 @@ _MAIN = PathProbe("/etc/nginx/nginx.conf")
 
 @dataclass(frozen=True)
 class Proxy:
+    """nginx, the one open port."""
+
     name: str = "proxy"
     summary: str = "nginx: one address for MLflow and its artifacts"
     needs: tuple[str, ...] = ("bucket", "mlflow")

@@ -50,6 +50,8 @@ WAYS_OUT = (
 
 @dataclass(frozen=True)
 class SeaweedFS:
+    """The store, when the engine is SeaweedFS."""
+
     name: str = "seaweedfs"
     summary: str = "the object store SeaweedFS"
     needs: tuple[str, ...] = ()

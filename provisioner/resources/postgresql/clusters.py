@@ -68,6 +68,8 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Clusters:
+    """The clusters that a host has configured."""
+
     found: tuple[Cluster, ...] = ()
     others: tuple[str, ...] = ()
     """Clusters of another name than main, as VERSION/NAME."""
@@ -81,6 +83,8 @@ class Clusters:
 
 @dataclass(frozen=True)
 class ClustersProbe(Probe[Clusters]):
+    """Finds clusters by their files."""
+
     kind: ClassVar[str] = "postgresql-clusters"
 
     @classmethod

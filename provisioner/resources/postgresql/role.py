@@ -30,6 +30,8 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Role(HostResource):
+    """A role with exactly these rights and this password."""
+
     name: str
     password: Secret
     limit: int

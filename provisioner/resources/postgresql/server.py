@@ -19,6 +19,8 @@ ATTRIBUTES = ("login", "superuser", "createdb", "createrole", "replication", "by
 
 @dataclass(frozen=True)
 class RoleState:
+    """A role as the catalogue has it."""
+
     attributes: frozenset[str] = frozenset()
     """Those of ATTRIBUTES that it has."""
     limit: int = -1
@@ -35,6 +37,8 @@ class RoleState:
 
 @dataclass(frozen=True)
 class DatabaseState:
+    """A database as the catalogue has it."""
+
     oid: int | Unknown = 0
     owner: str = ""
     encoding: str = "UTF8"
@@ -58,6 +62,8 @@ class DatabaseState:
 
 @dataclass(frozen=True)
 class Setting:
+    """A setting's value, where it comes from, and whether it waits for a restart."""
+
     value: str
     restart: bool = False
     """Only a restart changes it."""

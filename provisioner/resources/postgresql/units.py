@@ -13,6 +13,8 @@ from provisioner.resources.unit import UnitProbe, UnitState
 
 @dataclass(frozen=True)
 class ClusterUnitProbe(UnitProbe):
+    """A cluster's unit, compared with the time its files were last loaded."""
+
     kind: ClassVar[str] = "postgresql-units"
 
     @classmethod
