@@ -211,7 +211,8 @@ SERVICES = [
         "the store is stopped and disabled",
         "systemctl disable -q --now {store}",
         ("unit:{store}.service",),
-        ("stopped and disabled",),
+        # "stopped", or "failed": SeaweedFS now and then has to be killed.
+        ("and disabled",),
     ),
     Break("nginx is stopped", "systemctl stop nginx", ("unit:nginx.service",), ("stopped",)),
     Break("nginx is masked", "systemctl mask -q --now nginx", ("unit:nginx.service",), ("masked",)),
