@@ -22,8 +22,10 @@ _ENABLED = frozenset({"enabled", "static", "alias", "enabled-runtime", "generate
 """What `systemctl enable` can do no more about."""
 _PROPERTIES = (
     "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,"
-    "ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths"
+    "ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job"
 )
+_JOB_SECONDS = 40
+"""How long a look waits for starts and stops that systemd has under way, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,15 @@ class UnitProbe(Probe[UnitState]):
     def fragment(cls, probes: Sequence[Self]) -> str:
         units = [p.unit for p in probes]
         return (
+            f"show() {{ systemctl show -p {_PROPERTIES} -- {words(*units)} || :; }}\n"
+            "shown=$(show); n=0\n"
+            # A host that is still booting has not stopped its services: their start is only queued.
+            f'while [ "$n" -lt {_JOB_SECONDS * 2} ]; do\n'
+            '  case "$shown" in *"Job="[1-9]*) ;; *) break ;; esac\n'
+            "  sleep 0.5; n=$((n + 1)); shown=$(show)\n"
+            "done\n"
             "cut -d' ' -f1 /proc/uptime\n"
-            f"systemctl show -p {_PROPERTIES} -- {words(*units)} || :\n"
+            'printf "%s\\n" "$shown"\n'
             f"for u in {words(*units)}; do\n"
             '  [ -f "/run/provision/$u" ] && ! [ -L "/run/provision/$u" ] || continue\n'
             '  printf "record %s\\n" "$u"; head -c 65536 "/run/provision/$u"\n'

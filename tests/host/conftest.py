@@ -226,6 +226,15 @@ def _engine(engine: str) -> str:
     return engine
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Host keys that a test meets in its own process are not the user's, nor another module's:
+    the next host at that address has another key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("own-state")))
+        yield
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One provisioned and frozen stack for each engine; use `stack` instead."""
