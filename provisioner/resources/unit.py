@@ -24,8 +24,26 @@ _PROPERTIES = (
     "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,"
     "ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job"
 )
-_JOB_SECONDS = 40
-"""How long a look waits for starts and stops that systemd has under way, in seconds."""
+# systemctl exits with 0 for units that do not exist; anything else is systemd busy with a reload of its own.
+# Of a host that is still booting the services are not stopped, their start is only queued: waited for 40 s.
+_LOOK = rf"""
+show() {{
+  [ -d /run/systemd/system ] || return 0
+  systemctl show -p {_PROPERTIES} -- "$@" 2>/dev/null || {{ sleep 1; systemctl show -p {_PROPERTIES} -- "$@"; }}
+}}
+set -- @UNITS@
+shown=$(show "$@"); n=0
+while [ "$n" -lt 80 ]; do
+  case $shown in *Job=[1-9]*) ;; *) break ;; esac
+  sleep 0.5; n=$((n + 1)); shown=$(show "$@")
+done
+cut -d' ' -f1 /proc/uptime
+printf '%s\n' "$shown"
+for u; do
+  [ -f "/run/provision/$u" ] && ! [ -L "/run/provision/$u" ] || continue
+  printf 'record %s\n' "$u"; head -c 65536 "/run/provision/$u"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -65,22 +83,12 @@ class UnitProbe(Probe[UnitState]):
 
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
-        units = [p.unit for p in probes]
-        return (
-            f"show() {{ systemctl show -p {_PROPERTIES} -- {words(*units)} || :; }}\n"
-            "shown=$(show); n=0\n"
-            # A host that is still booting has not stopped its services: their start is only queued.
-            f'while [ "$n" -lt {_JOB_SECONDS * 2} ]; do\n'
-            '  case "$shown" in *"Job="[1-9]*) ;; *) break ;; esac\n'
-            "  sleep 0.5; n=$((n + 1)); shown=$(show)\n"
-            "done\n"
-            "cut -d' ' -f1 /proc/uptime\n"
-            'printf "%s\\n" "$shown"\n'
-            f"for u in {words(*units)}; do\n"
-            '  [ -f "/run/provision/$u" ] && ! [ -L "/run/provision/$u" ] || continue\n'
-            '  printf "record %s\\n" "$u"; head -c 65536 "/run/provision/$u"\n'
-            "done"
-        )
+        return cls.look(words(*(p.unit for p in probes)))
+
+    @staticmethod
+    def look(units: str) -> str:
+        """The fragment for `units`: sh words, quoted."""
+        return _LOOK.replace("@UNITS@", units)
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[UnitState]:

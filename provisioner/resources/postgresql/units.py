@@ -24,7 +24,7 @@ class ClusterUnitProbe(UnitProbe):
             f"set --\nfor u in {units}; do\n"
             "  v=${u#postgresql@}; v=${v%-main.service}\n"
             '  [ -e "/etc/postgresql/$v/main" ] || [ -e "/run/provision/$u" ] && set -- "$@" "$u"\n'
-            "done\n[ $# -gt 0 ] || exit 0\n" + UnitProbe.fragment(probes).replace(units, '"$@"')
+            "done\n[ $# -gt 0 ] || exit 0\n" + cls.look('"$@"')
         )
 
     @classmethod
