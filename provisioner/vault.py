@@ -17,6 +17,7 @@ from typing import Any
 from provisioner import state
 from provisioner.errors import ProvisionError, Refused, UsageError
 from provisioner.secrets import Secret, generate
+from provisioner.settings import Settings
 
 HOST_FILE = "/etc/provision/secrets.json"
 SCHEMA = 1
@@ -35,6 +36,8 @@ class Kind:
     high: int
     make: Callable[[], Secret]
     pattern: str = r".*"
+    when: Callable[[Settings], bool] = lambda _settings: True
+    """Whether a stack of these settings has this secret; one that is there stays when it is no longer needed."""
 
 
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
@@ -51,6 +54,11 @@ NAMES: Mapping[str, Kind] = {
     "store.user.key": Kind("access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+"),
     "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40)),
 }
+
+
+def wanted(settings: Settings) -> tuple[str, ...]:
+    """The names of the secrets that a stack of these settings has."""
+    return tuple(name for name, kind in NAMES.items() if kind.when(settings))
 
 
 @dataclass(frozen=True)

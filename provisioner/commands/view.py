@@ -113,6 +113,7 @@ def look(
         _host_vault(seen[SECRETS_FILE], session.host),
         local,
         request.id,
+        vault.wanted(settings),
         hostname=request.host.name,
         select=select(request),
     )
