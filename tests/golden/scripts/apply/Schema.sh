@@ -1,0 +1,129 @@
+# run schema:mlflow: no tables yet
+say 'making the tables'
+(
+VENV=/opt/mlflow/3.17.2
+ENV_FILE=/etc/mlflow/mlflow.env
+WAIT=120
+LIMIT=900
+MIGRATE=''
+db_upgrade() {
+"$@" <<'end-of-db_upgrade'
+from __future__ import annotations
+"""Brings MLflow's database to the schema of the installed version: `python -I - WAIT [migrate]`.
+
+The address comes from MLFLOW_BACKEND_STORE_URI: `mlflow db upgrade` takes it on its command line only,
+where every user of the host could read the password. Imports first and then waits up to WAIT seconds
+for the database to answer, so that it can be started while the database is still being installed.
+
+A database without tables gets them. One with tables is only moved to another schema when `migrate` is
+given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none;
+stderr, when it fails: one line each of `what`, `why` and `next`.
+Exit codes: 0 the schema is the one wanted · 30 the database does not answer · 31 it refuses the role
+· 32 another version's schema, and `migrate` was not given · 33 the migration failed.
+"""
+
+
+import importlib
+import logging
+import os
+import sys
+import time
+import warnings
+from typing import Any
+
+REFUSALS = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "Access denied")
+
+
+NEXT = {
+    30: "start the database: systemctl status postgresql",
+    31: "the role's password or rights differ from MLflow's settings: run the database step",
+    32: "moving it needs a dump first and is the work of an upgrade",
+    33: "read the database's own log; PostgreSQL has undone what was begun",
+}
+
+
+def _failed(code: int, what: str, error: object = "") -> int:
+    # The first line says what happened; the rest is hints, or the whole SQL statement.
+    reason = str(error).strip().partition("\n")[0].strip() or f"exit {code}"
+    print(f"what {what}\nwhy {reason[:300]}\nnext {NEXT[code]}", file=sys.stderr)
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """See the module's docstring."""
+    warnings.simplefilter("ignore")
+    # A secret that one of these libraries quotes must not get into the journal.
+    logging.disable(logging.WARNING)
+    deadline = time.monotonic() + float(arguments[0])
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    sqlalchemy: Any = importlib.import_module("sqlalchemy")
+    utils: Any = importlib.import_module("mlflow.store.db.utils")
+
+    engine = utils.create_sqlalchemy_engine(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    while True:
+        try:
+            tables = [t for t in sqlalchemy.inspect(engine).get_table_names() if not t.startswith("alembic_")]
+            break
+        except sqlalchemy.exc.OperationalError as error:
+            text = str(error.orig)
+            # All can pass by themselves while the role is being made, so even a refusal is asked again.
+            refused = any(words in text for words in REFUSALS)
+            if time.monotonic() > deadline and refused:
+                return _failed(31, "the database refuses the role", text)
+            if time.monotonic() > deadline:
+                return _failed(30, "the database does not answer", text)
+            time.sleep(0.1)
+    before = utils._get_schema_version(engine)
+    # MLflow makes its first tables and migrates them in two transactions: a run killed in between
+    # leaves the former without a version.
+    unfinished = before is None and set(tables) <= set(utils.InitialBase.metadata.tables)
+    head = utils._get_latest_schema_revision()
+    if before == head:
+        print(f"schema {before} {head}")
+        return 0
+    if not unfinished and "migrate" not in arguments:
+        return _failed(32, "the database holds another version's tables", f"schema {before}, wanted {head}")
+    try:
+        if unfinished:
+            utils._initialize_tables(engine)
+        else:
+            utils._upgrade_db(engine)
+    except Exception as error:
+        return _failed(33, "the migration failed", getattr(error, "orig", error))
+    print(f"schema {before or '-'} {utils._get_schema_version(engine)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+
+end-of-db_upgrade
+}
+# Makes or migrates MLflow's tables, once, before the server starts. Run as root.
+#   VENV      the environment      ENV_FILE  the service's environment file (root 0600)
+#   WAIT      seconds to wait for the database, counted after the imports
+#   LIMIT     seconds for everything   MIGRATE   `migrate`, or empty
+# Uses the function db_upgrade.
+#
+# systemd reads the environment file exactly as it does for the service, runs the work as the service's
+# user and bounds its time; the unit's fixed name keeps two runs from migrating at once.
+set -eu
+unit=provision-db-upgrade
+# An earlier run's work may still go on after its connection died: it is waited for, never doubled.
+waited=0
+while systemctl is-active --quiet "$unit"; do
+	if [ "$waited" -ge "$LIMIT" ]; then
+		echo "what an earlier run still works on MLflow's tables" >&2
+		echo "why $unit is active for more than $LIMIT s" >&2
+		echo "next wait for it: journalctl -fu $unit" >&2
+		exit 34
+	fi
+	sleep 1
+	waited=$((waited + 1))
+done
+systemctl reset-failed "$unit" 2>/dev/null || true
+db_upgrade systemd-run --quiet --wait --pipe --collect --unit="$unit" \
+	-p User=mlflow -p EnvironmentFile="$ENV_FILE" -p RuntimeMaxSec="$LIMIT" -p PrivateTmp=yes \
+	-p NoNewPrivileges=yes -p ProtectSystem=strict -p ProtectHome=yes -p WorkingDirectory=/ \
+	-- "$VENV/bin/python" -I - "$WAIT" "$MIGRATE"
+)

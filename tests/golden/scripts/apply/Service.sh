@@ -1,0 +1,51 @@
+# start unit:seaweedfs.service: absent
+systemctl daemon-reload
+if [ "$(systemctl show -p LoadState --value seaweedfs.service)" = masked ]; then
+  systemctl unmask -q seaweedfs.service; systemctl unmask -q --runtime seaweedfs.service; systemctl daemon-reload
+fi
+[ "$(systemctl is-enabled seaweedfs.service 2>/dev/null)" = enabled ] || systemctl enable -q seaweedfs.service || case $(systemctl is-enabled seaweedfs.service) in static|alias|generated|indirect|enabled-runtime) ;; *) exit 1 ;; esac
+if systemctl -q is-active seaweedfs.service; then undo_unit seaweedfs.service /etc/systemd/system/seaweedfs.service /etc/seaweedfs/seaweedfs.env /etc/seaweedfs/s3.json /usr/local/bin/weed; fi
+systemctl reset-failed seaweedfs.service 2>/dev/null || :
+systemctl restart seaweedfs.service || { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }
+t=$(($(date +%s) + 90)); n0=$(systemctl show -p NRestarts --value seaweedfs.service)
+until ( /usr/bin/python3 -I -S - <<'end-of-answers'
+ASKED = [(9000, b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', (200,), b'')]
+import socket, time
+def ask(port, request, wanted):
+    with socket.create_connection(("127.0.0.1", port), 2) as s:
+        s.settimeout(5)
+        s.sendall(request)
+        reply = b""
+        while (wanted not in reply or b"\n" not in reply) and len(reply) < 65536:
+            chunk = s.recv(4096)
+            if not chunk:
+                break
+            reply += chunk
+    words = reply.split(b"\n")[0].split()
+    if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return 0
+    return int(words[1])
+def all_well():
+    for port, request, accepted, wanted in ASKED:
+        try:
+            status = ask(port, request, wanted)
+        except OSError as error:
+            print("port", port, error)
+            return False
+        if status not in accepted:
+            print("port", port, "answers", status)
+            return False
+    return True
+end = time.monotonic() + 3
+while not all_well():
+    if time.monotonic() > end:
+        raise SystemExit(1)
+    time.sleep(0.1)
+end-of-answers
+) >/dev/null 2>&1; do
+  n=$(systemctl show -p NRestarts --value seaweedfs.service); [ $((${n:-0} - ${n0:-0})) -lt 3 ] || { echo 'it ends again and again while starting' >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; }
+  if systemctl -q is-failed seaweedfs.service; then echo 'it ended while starting' >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; fi
+  if [ "$(date +%s)" -ge $t ]; then echo 'no healthy answer within 90 s' >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; fi
+  sleep 0.1
+done
+proven
