@@ -64,15 +64,9 @@ def guests(host: ModelHost) -> None:
             system="7000000000000000001",
             port=5432,
             version="16.4",
-            settings={
-                "max_connections": Setting("40", True, conf),
-                "listen_addresses": Setting("localhost", True, conf),
-            },
-            restart=frozenset({"max_connections", "listen_addresses"}),
-            files=(
-                FileSetting(conf, 60, "listen_addresses", "localhost"),
-                FileSetting(conf, 65, "max_connections", "40"),
-            ),
+            settings={name: Setting(value, True, conf) for name, value in standing.items()},
+            restart=frozenset(standing),
+            files=tuple(FileSetting(conf, 60 + n, *line) for n, line in enumerate(standing.items())),
         ),
     )
     host.write(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -325,6 +326,19 @@ def test_the_looks_run_under_every_shell_whatever_the_machine_has(shell: list[st
     answer = next(frame for frame in frames if frame.kind == "probe")
     assert answer.status == 0
     assert len(list(kind.parse(probes, answer.data))) == len(probes)
+
+
+@pytest.mark.parametrize("shell", shells.SHELLS, ids=lambda s: s[0])
+def test_systemd_is_asked_for_the_units_of_the_clusters_that_are_there(shell: list[str], tmp_path: Path) -> None:
+    (tmp_path / CLUSTER.version / "main").mkdir(parents=True)
+    probes = [ClusterUnitProbe(CLUSTER.unit), ClusterUnitProbe(Cluster("17").unit)]
+    fragment = ClusterUnitProbe.fragment(probes)
+    for place in ("/etc/postgresql", "/run/systemd/system"):
+        fragment = fragment.replace(place, str(tmp_path))
+    stand_in = 'systemctl() { for last; do :; done; echo "Id=$last"; echo "ActiveState=active"; }\n'
+    done = shells.run(shell, (stand_in + fragment).encode())
+    found = list(ClusterUnitProbe.parse(probes, done.stdout))
+    assert [state.active for state in found] == ["active", "inactive"]
 
 
 def test_the_answer_of_a_server_is_read_and_its_noise_is_kept_as_an_error() -> None:

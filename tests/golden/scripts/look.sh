@@ -94,18 +94,24 @@ for p in /opt/seaweedfs/bin/weed-4.48; do
 done
 ) >"$T/p3" 2>"$T/p3.err" 3>&- & p3=$!
 (
-show() { systemctl show -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job -- seaweedfs.service postgresql.service mlflow-server.service nginx.service || :; }
-shown=$(show); n=0
+
+show() {
+  [ -d /run/systemd/system ] || return 0
+  systemctl show -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job -- "$@" 2>/dev/null || { sleep 1; systemctl show -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job -- "$@"; }
+}
+set -- seaweedfs.service postgresql.service mlflow-server.service nginx.service
+shown=$(show "$@"); n=0
 while [ "$n" -lt 80 ]; do
-  case "$shown" in *"Job="[1-9]*) ;; *) break ;; esac
-  sleep 0.5; n=$((n + 1)); shown=$(show)
+  case $shown in *Job=[1-9]*) ;; *) break ;; esac
+  sleep 0.5; n=$((n + 1)); shown=$(show "$@")
 done
 cut -d' ' -f1 /proc/uptime
-printf "%s\n" "$shown"
-for u in seaweedfs.service postgresql.service mlflow-server.service nginx.service; do
+printf '%s\n' "$shown"
+for u; do
   [ -f "/run/provision/$u" ] && ! [ -L "/run/provision/$u" ] || continue
-  printf "record %s\n" "$u"; head -c 65536 "/run/provision/$u"
+  printf 'record %s\n' "$u"; head -c 65536 "/run/provision/$u"
 done
+
 ) >"$T/p4" 2>"$T/p4.err" 3>&- & p4=$!
 (
 reach_index() {
@@ -885,18 +891,24 @@ for u in postgresql@13-main.service postgresql@14-main.service postgresql@15-mai
   [ -e "/etc/postgresql/$v/main" ] || [ -e "/run/provision/$u" ] && set -- "$@" "$u"
 done
 [ $# -gt 0 ] || exit 0
-show() { systemctl show -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job -- "$@" || :; }
-shown=$(show); n=0
+
+show() {
+  [ -d /run/systemd/system ] || return 0
+  systemctl show -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job -- "$@" 2>/dev/null || { sleep 1; systemctl show -p Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job -- "$@"; }
+}
+set -- "$@"
+shown=$(show "$@"); n=0
 while [ "$n" -lt 80 ]; do
-  case "$shown" in *"Job="[1-9]*) ;; *) break ;; esac
-  sleep 0.5; n=$((n + 1)); shown=$(show)
+  case $shown in *Job=[1-9]*) ;; *) break ;; esac
+  sleep 0.5; n=$((n + 1)); shown=$(show "$@")
 done
 cut -d' ' -f1 /proc/uptime
-printf "%s\n" "$shown"
-for u in "$@"; do
+printf '%s\n' "$shown"
+for u; do
   [ -f "/run/provision/$u" ] && ! [ -L "/run/provision/$u" ] || continue
-  printf "record %s\n" "$u"; head -c 65536 "/run/provision/$u"
+  printf 'record %s\n' "$u"; head -c 65536 "/run/provision/$u"
 done
+
 ) >"$T/p9" 2>"$T/p9.err" 3>&- & p9=$!
 (
 ls /etc/provision/had 2>/dev/null || :
