@@ -442,3 +442,22 @@ def test_variables_of_psql_are_quoted_and_hold_no_line_break() -> None:
 def test_a_changed_file_of_access_rules_is_not_overwritten_in_the_dark() -> None:
     body = HostAccess.apply([(ACCESS, Change("change", "x", payload=(b"a\n", hba.applied(b"a\n", ACCESS.access))))])
     assert "was changed meanwhile" in body
+
+
+@pytest.mark.parametrize("shell", shells.SHELLS, ids=lambda s: s[0])
+def test_systemd_is_asked_for_the_units_of_the_versions_that_are_there(shell: list[str], tmp_path: Path) -> None:
+    """The first look and the looks while a job is under way: both by the same names."""
+    (tmp_path / "etc" / "15" / "main").mkdir(parents=True)
+    asked = tmp_path / "asked"
+    fake = tmp_path / "systemctl"
+    fake.write_text(
+        f'#!/bin/sh\necho "$*" >>{asked}\n[ -e {asked}.twice ] && j= || j=7\n>{asked}.twice\necho "Job=$j"\n'
+    )
+    fake.chmod(0o755)
+    script = ClusterUnitProbe.fragment([ClusterUnitProbe(Cluster(version).unit) for version in ("14", "15")])
+    script = script.replace("/etc/postgresql", f"{tmp_path}/etc").replace("/run/systemd/system", str(tmp_path))
+    done = shells.run(shell, f"PATH={tmp_path}:$PATH\nset -eu\n{script}".encode())
+    assert done.returncode == 0, done.stderr
+    lines = asked.read_text().splitlines()
+    assert len(lines) == 2
+    assert [line.partition(" -- ")[2] for line in lines] == ["postgresql@15-main.service"] * 2
