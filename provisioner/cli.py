@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from provisioner.cli_options import Call, command, parameters, sign
+from provisioner.cli_options import Call, command, group, parameters, sign
 from provisioner.errors import Exit
 
 app = typer.Typer(
@@ -24,8 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-secrets_app = typer.Typer(help="The stack's secrets: names, values, copies.", rich_markup_mode=None)
-app.add_typer(secrets_app, name="secrets")
+secrets_app = group(app, "secrets", "The stack's secrets: names, values, copies.")
 
 
 @app.callback()

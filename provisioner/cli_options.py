@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from provisioner.errors import UsageError
 
 if TYPE_CHECKING:
     from provisioner.commands.options import Options
@@ -69,6 +72,20 @@ def command(on: typer.Typer, name: str, help: str | None = None) -> Callable[[Ca
         return function
 
     return register
+
+
+def group(on: typer.Typer, name: str, help: str) -> typer.Typer:
+    """Register a group of commands; the common options stand before its name, after it, or after the command's."""
+    made = typer.Typer(help=help, rich_markup_mode=None)
+
+    def keep(ctx: typer.Context, **values: Any) -> None:
+        ctx.obj = _merged(ctx, values)
+
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    sign(keep, [context, *parameters()])
+    made.callback()(keep)
+    on.add_typer(made, name=name)
+    return made
 
 
 def sign(function: Callable[..., Any], taken: list[inspect.Parameter]) -> None:
@@ -151,12 +168,27 @@ def _sudo_password(ask: bool) -> Any:
     from provisioner.secrets import Secret
 
     if ask:
-        import getpass
-
-        return Secret(getpass.getpass("sudo password: "))
+        return Secret(_asked("sudo password: "))
     # Taken out of the environment: no child process shall see it.
     given = os.environ.pop("PROVISION_SUDO_PASSWORD", None)
     return Secret(given) if given else None
+
+
+def _asked(prompt: str) -> str:
+    """What is typed on the terminal, unseen. Not from a pipe: getpass would read that, and show it."""
+    import getpass
+
+    try:
+        Path("/dev/tty").open("rb").close()
+    except OSError as error:
+        raise UsageError(
+            "-K asks for a password, and there is no terminal to ask on", next="set PROVISION_SUDO_PASSWORD instead"
+        ) from error
+    try:
+        return getpass.getpass(prompt)
+    except EOFError as error:
+        print(file=sys.stderr)
+        raise KeyboardInterrupt from error
 
 
 def _say(line: str) -> None:

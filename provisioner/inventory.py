@@ -46,6 +46,8 @@ class StackRequest:
     inventory: Mapping[str, Any] | None = None
     file: str = ""
     """The inventory that --inventory named: commands to paste name it too. Empty for the default one."""
+    key_in_file: bool = False
+    """The inventory says which private key it is: commands to paste need not."""
 
     def as_recorded(self) -> StackRequest:
         """For commands that describe the stack as its host records it, whatever was edited here since."""
@@ -87,6 +89,7 @@ def load(
     reading.fail()
     flags = _flags(sets, options or {})
     entries = _entries(reading, flags, path)
+    written = _entries(reading, Reading(), path)
     try:
         chosen = _chosen(hosts, {**reading.roles, **flags.roles}, entries)
         requests = [_connection(spec, entries, ssh_user, ssh_port, identity) for spec in chosen]
@@ -108,6 +111,7 @@ def load(
             _absolute(flags.values, Path.cwd()),
             inventory,
             "" if path in (None, Path(DEFAULT)) else str(path),
+            request.name in written and written[request.name].identity == request.identity,
         )
         if stacks.setdefault(stack.id, stack) != stack:
             raise UsageError(f"--host {request.address} is given twice, with different users or names")

@@ -51,7 +51,7 @@ class Options:
             options["access.auth"] = ("--no-auth", "none")
         if self.allow_public_http:
             options["access.public_http"] = ("--allow-public-http", True)
-        return inventory.load(
+        found = inventory.load(
             self._file(),
             self.sets,
             self.hosts,
@@ -60,6 +60,9 @@ class Options:
             identity=self.identity,
             options=options,
         )
+        for stack in found.stacks:
+            _has_key(stack)
+        return found
 
     def named(self, name: str) -> HostRequest:
         """The host that `name` means, whether [roles] has it or not; UsageError for what names none."""
@@ -72,6 +75,25 @@ class Options:
         if path is not None and self.inventory is None and self.say is not None:
             self.say(f"inventory    {path}")
         return path
+
+
+def _has_key(request: StackRequest) -> None:
+    """UsageError (64) for a private key that was named and is not there. Here and not when it is used: a host
+    that does not answer would hide it. Its public half is enough, where an agent holds the key."""
+    named = request.host.identity
+    if named is None:
+        return
+    path = Path(named)
+    try:
+        there = path.is_file() or path.with_name(path.name + ".pub").is_file()
+        why = "it is not a file" if path.exists() and not there else "there is no such file"
+    except (OSError, ValueError) as error:
+        there, why = False, getattr(error, "strerror", None) or str(error)
+    if not there:
+        where = f'[hosts."{request.host.name}"] identity' if request.key_in_file else "-i"
+        raise UsageError(
+            f"the private key {path} cannot be read", why=why, next=f"name one that is there: {where} FILE"
+        )
 
 
 def open_session(
@@ -139,8 +161,7 @@ def select(request: StackRequest) -> str:
     name = f"[{host.name}]" if ":" in host.name and host.port else host.name
     spec = f"{host.user}@{name}" if host.user else name
     spec = f"{spec}:{host.port}" if host.port else spec
-    told = request.inventory is not None or request.file  # the inventory says which key it is
-    key = f" -i {shlex.quote(host.identity)}" if host.identity and not told else ""
+    key = f" -i {shlex.quote(host.identity)}" if host.identity and not request.key_in_file else ""
     file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
     return f"--host {spec}{key}{file}"
 

@@ -11,6 +11,7 @@ import typer
 
 from provisioner import cli_options
 from provisioner.cli import app, main
+from provisioner.errors import UsageError
 
 
 def merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -54,3 +55,38 @@ def test_every_command_takes_every_common_option() -> None:
     del commands["secrets"]
     for name, command in commands.items():
         assert wanted <= {parameter.name for parameter in command.params}, name
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--json", "secrets", "list"],
+        ["secrets", "--json", "list"],
+        ["secrets", "list", "--json"],
+        ["--host", "h", "secrets", "-v", "--set", "a=1", "list", "--json"],
+    ],
+)
+def test_options_stand_before_a_group_between_it_and_its_command_or_at_the_end(
+    arguments: list[str], monkeypatch
+) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr("provisioner.commands.secrets.list_secrets", lambda options: called.append(options) or 0)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    (options,) = called
+    assert options.json
+    assert (options.hosts, options.verbose, options.sets) == (
+        (("h",), 1, ("a=1",)) if "h" in arguments else ((), 0, ())
+    )
+
+
+def test_without_a_terminal_a_password_is_not_read_from_the_pipe(monkeypatch) -> None:
+    def no_terminal(path: Any, mode: str) -> Any:
+        raise OSError(6, "No such device or address")
+
+    monkeypatch.setattr("pathlib.Path.open", no_terminal)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: pytest.fail("it was asked for"))
+    with pytest.raises(UsageError) as error:
+        cli_options._sudo_password(True)
+    assert "PROVISION_SUDO_PASSWORD" in error.value.next

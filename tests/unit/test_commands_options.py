@@ -82,3 +82,28 @@ def test_with_json_a_small_command_too_answers_one_document(folder: Path, capsys
     for count in (1, 0):
         assert forget_key(Options(json=True), "10.151.0.7") == 0
         assert len(json.loads(capsys.readouterr().out)["forgotten"]) == count
+
+
+@pytest.mark.parametrize(("by_option", "in_file"), [(True, False), (True, True), (False, True)])
+def test_a_command_to_paste_names_the_key_unless_the_inventory_does(
+    folder: Path, by_option: bool, in_file: bool
+) -> None:
+    for name in ("one", "other"):
+        (folder / name).write_text("key")
+    (folder / "inventory.toml").write_text(INVENTORY + ('identity = "other"\n' if in_file else ""))
+    (stack,) = Options(identity="one" if by_option else None).stacks().stacks
+    assert select(stack) == f"--host one:2222 -i {folder}/one" if by_option else "--host one:2222"
+    (stack,) = Options(identity="other" if in_file else "one").stacks().stacks
+    assert (" -i " in select(stack)) is not in_file
+
+
+@pytest.mark.parametrize("where", ["option", "inventory"])
+def test_a_key_that_is_not_there_is_a_usage_error_before_anything_is_connected_to(folder: Path, where: str) -> None:
+    (folder / "inventory.toml").write_text(INVENTORY + ('identity = "absent"\n' if where == "inventory" else ""))
+    options = Options(identity="absent" if where == "option" else None)
+    with pytest.raises(UsageError) as error:
+        options.stacks()
+    assert f"{folder}/absent cannot be read" in error.value.what
+    assert ('[hosts."one"] identity' in error.value.next) is (where == "inventory")
+    (folder / "absent.pub").write_text("ssh-ed25519 AAAA")  # enough where an agent holds the other half
+    options.stacks()
