@@ -38,6 +38,10 @@ class Door:
         return tuple(f"{self.scheme}://{self._authority(name)}" for name in self.names)
 
 
+UNKNOWN = "address-not-known"
+"""Stands in for the name that clients use where a plan is shown without one."""
+
+
 def decide(
     *, scheme: str, port: int, names: tuple[str, ...], target: str, address: str, addresses: tuple[str, ...]
 ) -> Door:

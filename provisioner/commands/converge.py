@@ -58,7 +58,7 @@ class Converge:
             ahead = QuickAhead(self.session, self.request, select(self.request))
         view = self._look()
         self._refuse(view)
-        if view.plan:
+        if view.plan or view.unnamed:
             view = self._change(view)
         else:
             if view.secrets.to_controller:
@@ -229,9 +229,10 @@ def fill(result: HostResult, view: View) -> None:
     result.total = view.plan.total
     result.changes = list(view.plan.changes)
     result.planned = list(view.plan.changes)
+    result.refused = list(view.plan.refused)
     result.fresh = not view.exists
     result.steps = {step.name: step.headline(view.context) for step in view.steps}
-    result.url = view.context.door.url
+    result.url = "" if view.unnamed else view.context.door.url
     result.login = view.settings.access.auth == "password"
     result.version = view.settings.mlflow.version
     result.warnings = list(view.warnings)

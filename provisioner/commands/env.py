@@ -25,7 +25,7 @@ def env(options: Options, format: str) -> Exit:
 
 def variables(view: View) -> dict[str, str]:
     """What MLflow's client reads; secrets revealed."""
-    found = {"MLFLOW_TRACKING_URI": view.context.door.url}
+    found = {"MLFLOW_TRACKING_URI": view.named().url}
     if view.settings.access.auth == "password":
         found["MLFLOW_TRACKING_USERNAME"] = LOGIN
         found["MLFLOW_TRACKING_PASSWORD"] = view.context.secrets["login"].reveal()

@@ -20,11 +20,15 @@ _CLOCK = 300
 
 def checks(session: Session, view: View) -> list[Check]:
     """The checks of the host and of every chosen step."""
+    return [*seen(view), *downloads.checks(session, view)]
+
+
+def seen(view: View) -> list[Check]:
+    """Those of `checks` that what was seen already decides: nothing more is asked of the host."""
     facts = view.facts
     found = [_system(facts), _systemd(facts), _clock(facts), _apt(facts), _public(view)]
     for step in view.steps:
         found.extend(step.preflight(view.context))
-    found.extend(downloads.checks(session, view))
     return found
 
 
@@ -91,7 +95,15 @@ def _apt(facts: Facts) -> Check:
 
 
 def _public(view: View) -> Check:
-    """A public address without TLS is refused unless it was asked for."""
+    """Clients need an address; a public one without TLS is refused unless it was asked for."""
+    if view.unnamed is not None:
+        return Check(
+            "address",
+            "address",
+            "fail",
+            detail=f"{view.unnamed.what}: {view.unnamed.why}",
+            fix=view.unnamed.next,
+        )
     door = view.context.door
     try:
         address = ipaddress.ip_address(door.name)

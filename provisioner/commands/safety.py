@@ -24,8 +24,10 @@ _HOLDS = {
 
 
 def refuse(view: View, options: Options, ask: Ask | None = None) -> None:
-    """Switches that would lose data, unmet needs, and what needs a yes; Refused (exit 4)."""
+    """Switches that would lose data, what a resource refuses, unmet needs, and what needs a yes; Refused (exit 4)."""
     refuse_switches(view)
+    for error in (*view.needs.refused, *view.plan.refused):
+        raise error
     if view.needs.unmet:
         steps = list(dict.fromkeys(p.step for p in view.needs.unmet))
         first = view.needs.unmet[0]

@@ -72,8 +72,13 @@ def status(options: Options, reporter: Reporter) -> Exit:
         services = {r.unit: view.seen[r.probe] for r in view.resources if isinstance(r, Service)}
         result.extra["services"] = [_service(unit, state) for unit, state in services.items()]
         result.extra["data"] = _data(session, view)
-        _answers(result, view, request)
-        wrong = result.changes or result.quick_ms is None
+        if view.unnamed is None:
+            _answers(result, view, request)
+        else:
+            # What differs from a stand-in is no drift.
+            result.refused.append(view.unnamed)
+            result.changes, result.total = [], 0
+        wrong = result.changes or result.refused or result.quick_ms is None
         result.exit = Exit.FAILED if wrong else Exit.OK
 
     return run_on_hosts("status", options, reporter, work)[0]

@@ -33,6 +33,7 @@ def verify(options: Options, reporter: Reporter, tracking_uri: str = "") -> Exit
             reporter.check(result, check)
 
         reporter.connected(result)
+        view.named()
         with ways(session, view, select(request)) as access:
             outcome = run_checks(access.target, database=access.database, store=access.store, on_check=on_check)
         take(result, outcome, reporter)

@@ -8,7 +8,7 @@ from typing import Any
 
 from provisioner import controller, record, vault
 from provisioner.commands.options import select
-from provisioner.door import Door, decide
+from provisioner.door import UNKNOWN, Door, decide
 from provisioner.engine import plan, probe
 from provisioner.engine.apply import observe
 from provisioner.engine.plan import Plan
@@ -59,6 +59,8 @@ class View:
     needs: Plan
     """Changes of the steps that the chosen ones need; a single step refuses to run on them."""
     switches: tuple[Switch, ...] = ()
+    unnamed: Refused | None = None
+    """Why it is not known which address clients will use; the context's door then only stands in for it."""
     warnings: tuple[str, ...] = ()
     looks: int = 1
     """Execs it took."""
@@ -71,6 +73,12 @@ class View:
     def exists(self) -> bool:
         """The host has a record: a stack was made there."""
         return self.seen[STACK_FILE].kind == "file"
+
+    def named(self) -> Door:
+        """What clients are told; Refused (exit 4) where the address is not known."""
+        if self.unnamed is not None:
+            raise self.unnamed
+        return self.context.door
 
 
 @dataclass
@@ -98,7 +106,7 @@ def look(
         settings=guess,
         facts=facts,
         secrets=_Guessed(),
-        door=_door(guess, request, session, Facts(), guess=True),
+        door=_door(guess, request, session, Facts())[0],
         store_hint=controller.binary_hint(request.id),
         stack=request.id,
         deep=deep,
@@ -117,12 +125,13 @@ def look(
         hostname=request.host.name,
         select=select(request),
     )
+    door, unnamed = _door(settings, request, session, facts)
     while True:
         context = Context(
             settings=settings,
             facts=facts,
             secrets=decision.vault.secrets(),
-            door=_door(settings, request, session, facts),
+            door=door,
             seen=seen,
             store_hint=context.store_hint,
             stack=request.id,
@@ -162,6 +171,7 @@ def look(
         plan=plan.make(mine, seen),
         needs=plan.make(theirs, seen),
         switches=switches(recorded, settings),
+        unnamed=unnamed,
         warnings=tuple(warnings),
         looks=looks,
     )
@@ -194,11 +204,12 @@ def look_at_record(session: Session, request: StackRequest) -> View:
         select=select(request),
     )
     facts = seen[FACTS]
+    door, unnamed = _door(settings, request, session, facts)
     context = Context(
         settings=settings,
         facts=facts,
         secrets=_Kept(decision.vault.secrets(), session.host, f"provision {select(request)}"),
-        door=_door(settings, request, session, facts),
+        door=door,
         seen=seen,
         stack=request.id,
     )
@@ -214,6 +225,7 @@ def look_at_record(session: Session, request: StackRequest) -> View:
         seen=seen,
         plan=plan.make((), seen),
         needs=plan.make((), seen),
+        unnamed=unnamed,
         warnings=(warning,) if warning else (),
     )
 
@@ -298,10 +310,11 @@ def _host_vault(state: PathState, host: str) -> vault.Vault | None:
     return vault.parse(state.content, f"{vault.HOST_FILE} on {host}")
 
 
-def _door(settings: Settings, request: StackRequest, session: Session, facts: Facts, guess: bool = False) -> Door:
+def _door(settings: Settings, request: StackRequest, session: Session, facts: Facts) -> tuple[Door, Refused | None]:
+    """The address that clients use; a stand-in, and why, where it cannot be told."""
     access = settings.access
     try:
-        return decide(
+        door = decide(
             scheme="http",
             port=access.port,
             names=tuple(access.names),
@@ -309,7 +322,6 @@ def _door(settings: Settings, request: StackRequest, session: Session, facts: Fa
             address=session.address,
             addresses=facts.addresses,
         )
-    except Refused:
-        if guess:
-            return Door("http", "localhost", access.port, ("localhost",))
-        raise
+    except Refused as error:
+        return Door("http", UNKNOWN, access.port, (UNKNOWN,)), error
+    return door, None

@@ -8,6 +8,7 @@ from typing import Any
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.resource import Change, ClientResource, Planned, Resource
+from provisioner.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Plan:
     changes: tuple[Planned, ...]
     total: int
     """Resources looked at."""
+    refused: tuple[Refused, ...] = ()
+    """Why some resources may not be changed as they were seen: no run begins, everything else is still told."""
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -36,12 +39,17 @@ def make(resources: Sequence[Resource], seen: Seen) -> Plan:
     """The ordered changes. A later resource sees the host as the earlier changes leave it, so a
     service whose file will change is planned to restart by the same rule that a run uses."""
     changes: list[Planned] = []
+    refused: list[Refused] = []
     for resource in resources:
         if isinstance(resource, ClientResource) and not resource.ready(seen):
             change: Change | None = Change("check", "seen only when its service answers", title=resource.id)
         else:
-            change = resource.diff(seen)
+            try:
+                change = resource.diff(seen)
+            except Refused as error:
+                refused.append(error)
+                continue
         if change is not None:
             changes.append(Planned(resource, change))
             seen = resource.after(seen)
-    return Plan(tuple(changes), len(resources))
+    return Plan(tuple(changes), len(resources), tuple(refused))

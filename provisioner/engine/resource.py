@@ -72,7 +72,7 @@ class Resource(ABC):
 
     @abstractmethod
     def diff(self, seen: Seen) -> Change | None:
-        """Pure. None when nothing is to be done."""
+        """Pure. None when nothing is to be done; Refused where a run must not decide it."""
 
     @abstractmethod
     def after(self, seen: Seen) -> Seen:

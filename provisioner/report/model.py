@@ -58,6 +58,8 @@ class HostResult:
     """Answer time of the read-only check that ends a run with nothing to change."""
     verified: bool = False
     error: ProvisionError | None = None
+    refused: list[ProvisionError] = field(default_factory=list)
+    """Why a run would not begin, where a command that only looks tells everything else as well."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further members of the host's JSON object (`services` of status, say)."""
 
@@ -90,7 +92,7 @@ def _host(result: HostResult) -> dict[str, Any]:
         "vantage": result.vantage,
         "changes": [_change(p) for p in result.changes],
         "checks": [check.as_json() for check in result.checks],
-        "error": error_object(result.error),
+        "error": error_object(result.error or next(iter(result.refused), None)),
         "host_key": result.fingerprint or None,
         "new_host_keys": [{"host": name, "fingerprint": shown} for name, shown in result.new_keys],
         "url": result.url or None,

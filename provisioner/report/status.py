@@ -11,13 +11,15 @@ from provisioner.report.text import size
 
 def lines(result: HostResult, width: int) -> list[str]:
     """Services, data, drift; at most a screenful."""
-    answer = result.extra.get("answer", {})
-    if answer.get("ok"):
+    answer = result.extra.get("answer")
+    if answer is None:
+        said = "the address that clients use is not known"
+    elif answer.get("ok"):
         said = f"answers in {answer['milliseconds']:.0f} ms"
     else:
         said = f"DOES NOT ANSWER: {answer.get('detail', '')}"
     now = time.strftime("%d %b %H:%M UTC", time.gmtime())
-    head = f"{result.host:<12} {result.url}   {said}"
+    head = "   ".join(part for part in (f"{result.host:<12} {result.url}".rstrip(), said) if part)
     found = [f"{head:<{max(len(head), width - len(now) - 1)}} {now}", ""]
     found.append(f"{'service':<28} {'state':<9} {'since':>7} {'restarts':>9} {'memory':>9}")
     for row in result.extra.get("services", []):
@@ -33,8 +35,12 @@ def lines(result: HostResult, width: int) -> list[str]:
     if result.changes:
         found += ["", f"{'drift':<12} {len(result.changes)} of {result.total}:  {names}"[:width]]
         found += [f"             provision plan --diff {result.select}".rstrip()]
-    else:
+    elif result.total and not result.refused:
         found += ["", f"{'drift':<12} none, {result.total} of {result.total} as wanted"]
+    elif result.total:
+        found += ["", f"{'drift':<12} nothing besides what a run refuses:"]
+    else:
+        found += ["", f"{'drift':<12} not known without that address"]
     return found
 
 

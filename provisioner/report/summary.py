@@ -186,7 +186,7 @@ def closing(command: str, result: HostResult, width: int, verbose: int) -> list[
     if result.error is not None:
         return _failed(result, width, verbose)
     if command == "status":
-        return status.lines(result, width)
+        return [*status.lines(result, width), *_refused(result, width)]
     if command == "plan":
         return _planned(result, width, verbose)
     if command == "verify":
@@ -259,18 +259,20 @@ def _lost(result: HostResult, width: int) -> list[str]:
 
 
 def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
-    if not result.changes:
+    if not (result.changes or result.exit == 4):
         return [f"{result.host:<12} nothing to change: {result.total} of {result.total} as wanted"]
-    lines = [f"{result.host:<12} {len(result.changes)} of {result.total} differ", ""]
+    count = len(result.changes)
+    lines = [f"{result.host:<12} {count} of {result.total} differ{'s' if count == 1 else ''}", ""]
     lines += change_lines(result.changes, width, diff=result.show_diff or verbose > 0, planned=True)
     fetched = sum(p.change.download for p in result.changes)
-    lines += [
-        "",
-        f"{counts(result.changes)}, {size(fetched) + ' to download' if fetched else 'no download'}. "
-        "Nothing was changed.",
-        f"Do it:  provision {result.select}",
-    ]
-    return lines
+    asked = f"{counts(result.changes)}, {size(fetched) + ' to download' if fetched else 'no download'}."
+    if result.exit != 4:
+        return [*lines, "", f"{asked} Nothing was changed.", f"Do it:  provision {result.select}"]
+    lines += ["", f"{asked} A run would be refused:"]
+    lines += _refused(result, width)
+    if any(check.status == "fail" for check in result.checks):
+        return [*lines, "", *_unfit(result, width), f"Then:  provision {result.select}"]
+    return [*lines, "", "Nothing was changed."]
 
 
 def _verified(result: HostResult, width: int) -> list[str]:
@@ -286,13 +288,9 @@ def _failed(result: HostResult, width: int, verbose: int) -> list[str]:
     assert result.error is not None
     # Without facts nothing was said yet: not even that a key was recorded.
     lines = _new_keys(result) if result.facts is None else []
-    wrong = [check for check in result.checks if check.status in {"fail", "warn"}]
     # Warnings alone: something later refused, and its own words must not be lost.
-    if result.error.exit == 4 and any(check.status == "fail" for check in wrong):
-        for check in wrong:
-            lines += check_lines(check, width)
-        lines += ["", f"Nothing was changed. {tally(result.checks)}.", f"Then again:  {result.error.next}"]
-        return lines
+    if result.error.exit == 4 and any(check.status == "fail" for check in result.checks):
+        return [*lines, *_unfit(result, width), f"Then again:  {result.error.next}"]
     if result.error.exit == 5:
         lines += ["", f"Verify failed after {result.step_seconds.get('verify', 0):.1f} s: {tally(result.checks)}."]
     done = [p for p in result.changes if p.seconds is not None]
@@ -302,6 +300,17 @@ def _failed(result: HostResult, width: int, verbose: int) -> list[str]:
     if result.kept:
         lines += ["What was replaced is kept on the host:", *(f"  {path}" for path in result.kept)]
     return [*lines, *_lost(result, width)]
+
+
+def _unfit(result: HostResult, width: int) -> list[str]:
+    """What stands between a host and a run, each with what helps."""
+    wrong = [check for check in result.checks if check.status in {"fail", "warn"}]
+    lines = [line for check in wrong for line in check_lines(check, width)]
+    return [*lines, "", f"Nothing was changed. {tally(result.checks)}."]
+
+
+def _refused(result: HostResult, width: int) -> list[str]:
+    return [line for error in result.refused for line in ("", *failure("", error, width))]
 
 
 def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:

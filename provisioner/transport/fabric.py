@@ -185,7 +185,10 @@ def _first(hop: Endpoint) -> Any:
         return dial(hop)
     from paramiko.proxy import ProxyCommand
 
-    return ProxyCommand(hop.proxy_command)
+    try:
+        return ProxyCommand(hop.proxy_command)
+    except (OSError, ValueError) as error:
+        raise failures.no_proxy_command(hop, hop.proxy_command, error) from error
 
 
 def _through(connection: Any, gateway: Endpoint, hop: Endpoint) -> Any:

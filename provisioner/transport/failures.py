@@ -83,6 +83,14 @@ def gateway_refuses(gateway: Endpoint, endpoint: Endpoint, error: Exception) -> 
     return Unreachable(f"{endpoint.text} cannot be reached through {gateway.text}", why=why, next=help_)
 
 
+def no_proxy_command(endpoint: Endpoint, command: str, error: Exception) -> Unreachable:
+    return Unreachable(
+        f"the ProxyCommand for {endpoint.text} cannot be started",
+        why=getattr(error, "strerror", None) or str(error),
+        next=f"correct it in ~/.ssh/config: {command[:200]}",
+    )
+
+
 def _with_port(endpoint: Endpoint) -> str:
     """The host as it was written, with the port under which its key is kept when an option gave that."""
     text, port = endpoint.text, endpoint.port

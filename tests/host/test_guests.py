@@ -92,6 +92,31 @@ def test_all_that_is_in_the_way_is_told_at_once_and_nothing_is_changed(crowded: 
     host.check("systemctl stop 'stranger-*'; rm /lib/systemd/system/seaweedfs.service; systemctl daemon-reload")
 
 
+def test_an_address_that_clients_cannot_use_is_told_with_everything_else(crowded: Crowded) -> None:
+    """As behind a gateway that translates addresses: the one that ssh was given is not the server's own."""
+    crowded.host.check(f"systemd-run -q --unit=stranger-5000 python3 -c {LISTEN.format(port=5000)!r}")
+    relay = f"bash -c 'exec 3<>/dev/tcp/{ADDRESS}/22; cat <&3 & exec cat >&3'"
+    folder = crowded.operator.state.parent / (crowded.operator.state.name + ".home") / ".ssh"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config").write_text(f"Host translated\n  ProxyCommand {relay}\n")
+    reach = ("--set", "store.engine=seaweedfs", "--host", "root@translated", "-i", str(PRIVATE_KEY), "--json")
+    crowded.mark()
+
+    for command in ((), ("plan",)):
+        ran = crowded.operator.run(*command, *reach)
+        assert ran.code == 4, ran.out + ran.err
+        failed = {check["id"]: check for check in ran.host["checks"] if check["status"] == "fail"}
+        assert sorted(failed) == ["address", "port"]
+        assert "access.names" in failed["address"]["fix"]
+        assert bool(ran.changed()) == bool(command), "a plan shows what it can, a run has changed nothing"
+    named = crowded.operator.run("plan", *reach, "--set", f'access.names=["{ADDRESS}"]')
+    assert named.checks["address"] == "ok"
+    assert crowded.changed() == []
+
+    (folder / "config").unlink()
+    crowded.host.check("systemctl stop stranger-5000")
+
+
 RECIPE = """
 cat >/etc/systemd/system/{unit} <<'X'
 [Unit]

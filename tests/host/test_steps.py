@@ -113,6 +113,28 @@ def test_a_switch_that_would_leave_data_behind_is_refused(stack: Stack, setting:
     assert plan.code == 0, plan.out
 
 
+def test_another_versions_tables_are_refused_and_everything_else_is_still_told(stack: Stack) -> None:
+    as_mlflow = "runuser -u postgres -- psql -qXAt -d mlflow -c"
+    was = stack.on(f"{as_mlflow} 'SELECT version_num FROM alembic_version'").strip()
+    stack.on(f"{as_mlflow} \"UPDATE alembic_version SET version_num = 'deadbeef'\"; systemctl stop nginx")
+
+    plan = stack.run("plan", "--json")
+    assert plan.code == 4, plan.out + plan.err
+    assert plan.changed() == ["unit:nginx.service"]
+    assert "deadbeef" in plan.host["error"]["what"]
+    status = stack.run("status")
+    assert status.code == 1, status.out + status.err
+    assert "mlflow-server" in status.out
+    assert "deadbeef" in status.out
+    run = stack.run("--json")
+    assert run.code == 4, run.out + run.err
+    assert run.changed() == []
+    assert "deadbeef" in run.host["error"]["what"]
+
+    stack.on(f"{as_mlflow} \"UPDATE alembic_version SET version_num = '{was}'\"; systemctl start nginx")
+    assert stack.run("plan", "--json", "--exit-code").code == 0
+
+
 def test_a_fresh_server_can_be_filled_step_by_step(fresh: LabHost, tmp_path: Path) -> None:
     operator = Operator(tmp_path / "state")
     engine = "minio" if len(store_settings("minio")[1]) > len("store.binary=") else "seaweedfs"

@@ -22,15 +22,17 @@ ENGINE = Switch("store.engine", "minio", "seaweedfs", "runs point there", "keep 
 NAME = Switch("database.name", "mlflow", "other", "an empty one", "keep it")
 
 
-def view(*, marks: set[str] = frozenset(), switches: tuple[Switch, ...] = (), asks: tuple[str, ...] = ()) -> Any:
+def view(
+    *, marks: set[str] = frozenset(), switches: tuple[Switch, ...] = (), asks: tuple[str, ...] = (), refused: Any = ()
+) -> Any:
     changes = [SimpleNamespace(id=f"file:{a}", change=Change("change", "a directory", asks=a)) for a in asks]
     return SimpleNamespace(
         request=StackRequest("h", HostRequest("h", "h"), file="prod.toml"),
         steps=(SimpleNamespace(name="mlflow"),),
         seen=Seen({MARKS: frozenset(marks)}),
         switches=switches,
-        needs=SimpleNamespace(unmet=()),
-        plan=SimpleNamespace(changes=changes),
+        needs=SimpleNamespace(unmet=(), refused=()),
+        plan=SimpleNamespace(changes=changes, refused=refused),
     )
 
 
@@ -45,6 +47,11 @@ def test_a_stack_that_holds_data_refuses_a_switch_with_the_way_back(switch: Swit
         safety.refuse(view(switches=(switch,), marks={mark}), Options(yes=True))
     assert f"{switch.key} cannot change from {switch.recorded}" in error.value.what
     assert error.value.next == switch.next
+
+
+def test_what_a_resource_refuses_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(Refused, match="another schema"):
+        safety.refuse(view(asks=("a",), refused=(Refused("another schema"),)), Options(yes=True))
 
 
 def test_what_would_be_replaced_is_listed_and_the_command_that_allows_it_given() -> None:

@@ -18,7 +18,7 @@ from provisioner.engine.events import Begun, Done, Event, Failed, Kept
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
 from provisioner.engine.resource import Change, ClientResource, HostResource
-from provisioner.errors import Locked, ProtocolError, ProvisionError
+from provisioner.errors import Locked, ProtocolError, ProvisionError, Refused
 from provisioner.transport.fake import FakeSession
 
 
@@ -85,6 +85,20 @@ def test_a_plan_is_empty_once_it_was_applied(places) -> None:
     run(session, resources)
     seen = probe.look(session, plan.probes_of(resources))
     assert not plan.make(resources, seen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stubborn(Note):
+    def diff(self, seen: Seen) -> Change | None:
+        raise Refused(f"not {self.text}")
+
+
+def test_what_a_resource_refuses_stands_beside_all_other_changes(places) -> None:
+    resources = [note(places, "a"), Stubborn(id="note:no", path=str(places / "no"), text="this"), note(places, "b")]
+    made = plan.make(resources, probe.look(FakeSession(), plan.probes_of(resources)))
+    assert [planned.id for planned in made.changes] == ["note:a", "note:b"]
+    assert [error.what for error in made.refused] == ["not this"]
+    assert made.total == 3
 
 
 def test_all_changes_of_a_lane_share_one_exec(places) -> None:

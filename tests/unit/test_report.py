@@ -50,6 +50,30 @@ def test_a_loss_is_told_even_when_the_run_failed_after_it() -> None:
         assert "LOST: database mlflow" in "".join(shown(HostResult("h", changes=[lost], error=error)))
 
 
+def test_a_plan_that_a_run_would_refuse_shows_its_changes_and_why_not() -> None:
+    refused = Refused("another schema", why="made by another version", next="keep that version")
+    failed = Check("port", "port 5000", "fail", detail="in use by docker-proxy", fix="stop it")
+    result = HostResult("h", total=3, changes=[planned()], refused=[refused], checks=[failed], exit=Exit.REFUSED)
+    out, err = shown(result, "plan")
+    assert err == ""
+    for words in ("1 of 3 differs", "unit:minio.service", "another schema", "FAIL  port 5000", "Nothing was changed"):
+        assert words in out
+    assert "Do it" not in out
+    assert document("plan", [result], 0)["hosts"][0]["error"]["what"] == "another schema"
+    for checks in ([], [Check("port", "port 5000", "ok")]):
+        out, _ = shown(HostResult("h", total=3, checks=checks), "plan")
+        assert "nothing to change: 3 of 3 as wanted" in out
+
+
+def test_a_status_tells_what_a_run_refuses_beside_everything_else() -> None:
+    refused = Refused("another schema", why="made by another version", next="keep that version")
+    result = HostResult("h", total=3, refused=[refused], exit=Exit.FAILED, extra={"answer": {"ok": False}})
+    out, _ = shown(result, "status")
+    assert "DOES NOT ANSWER" in out
+    assert "as wanted" not in out
+    assert out.index("drift") < out.index("what   another schema") < out.index("next   keep that version")
+
+
 def test_a_check_through_ssh_is_not_called_proven() -> None:
     out, _ = shown(HostResult("h", quick_ms=14.2, vantage="ssh"))
     assert "answers in 14 ms" in out

@@ -1,0 +1,44 @@
+"""What is checked before anything changes, all at once."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from provisioner.commands import preflight
+from provisioner.door import Door, decide
+from provisioner.engine.check import Check
+from provisioner.errors import Refused
+from provisioner.resources.facts import Facts
+
+
+def view(*, unnamed: Refused | None = None, name: str = "10.151.0.1", facts: Facts | None = None) -> Any:
+    step = SimpleNamespace(preflight=lambda context: [Check("port", "port 5000", "fail", detail="taken")])
+    return SimpleNamespace(
+        facts=facts or Facts(systemd=252, now=time.time()),
+        context=SimpleNamespace(door=Door("http", name, 5000, (name,))),
+        settings=SimpleNamespace(access=SimpleNamespace(public_http=False)),
+        unnamed=unnamed,
+        steps=(step,),
+    )
+
+
+def test_an_unknown_address_is_one_of_the_failed_checks_and_names_the_setting() -> None:
+    with pytest.raises(Refused) as unknown:
+        decide(scheme="http", port=5000, names=(), target="h", address="127.0.0.1", addresses=("10.0.0.1",))
+    found = {check.id: check for check in preflight.seen(view(unnamed=unknown.value))}
+    assert {name for name, check in found.items() if check.status == "fail"} == {"address", "port"}
+    assert "loopback" in found["address"].detail
+    assert "access.names" in (found["address"].fix or "")
+    with pytest.raises(Refused) as refused:
+        preflight.refuse(list(found.values()), "--host h")
+    assert "2 of" in refused.value.what
+
+
+def test_a_public_address_is_refused_and_a_private_one_is_not() -> None:
+    for name, status in (("8.8.8.8", "fail"), ("10.0.0.1", "ok"), ("ml.example.org", "ok")):
+        (check,) = (check for check in preflight.seen(view(name=name)) if check.id == "address")
+        assert check.status == status
