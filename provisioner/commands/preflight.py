@@ -14,13 +14,14 @@ from provisioner.resources.facts import Facts
 from provisioner.transport.base import Session
 
 SUPPORTED = {"ubuntu": ("22.04", "24.04", "26.04"), "debian": ("12", "13")}
+_STORE_PORT = 9000
 _CLOCK = 300
 """Seconds of difference from which S3 signatures start to be refused (15 min) come near."""
 
 
 def checks(session: Session, view: View) -> list[Check]:
     """The checks of the host and of every chosen step."""
-    return [*seen(view), *downloads.checks(session, view)]
+    return [*seen(view), _forwarding(session), *downloads.checks(session, view)]
 
 
 def seen(view: View) -> list[Check]:
@@ -92,6 +93,19 @@ def _apt(facts: Facts) -> Check:
             detail=f"locked by {facts.apt_lock}; the run would wait for it, 10 minutes at most",
         )
     return Check("apt", "apt", "ok")
+
+
+def _forwarding(session: Session) -> Check:
+    if session.forwards(_STORE_PORT):
+        return Check("forwarding", "forwarding", "ok")
+    return Check(
+        "forwarding",
+        "forwarding",
+        "warn",
+        detail="sshd forbids it: the store and the database, which listen for the server itself only, are reached "
+        "through a helper process for each connection. Slower by about 0.1 s each; nothing is left out",
+        fix="AllowTcpForwarding local in the server's sshd_config avoids that",
+    )
 
 
 def _public(view: View) -> Check:

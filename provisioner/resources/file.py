@@ -133,6 +133,40 @@ class File(HostResource):
         return "\n".join([*stage, clean, *place, *rename, *prove])
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoFile(HostResource):
+    """A file that this tool wrote and that nothing needs any more is gone; it can be made again, so no copy is
+    kept. One that does not begin with `ours` is somebody else's and stays."""
+
+    path: str
+    ours: bytes
+    """How every such file of this tool begins."""
+    reason: str
+
+    def __post_init__(self) -> None:
+        checked(self.path)
+
+    @property
+    def probe(self) -> PathProbe:
+        return PathProbe(self.path)
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.probe,)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen[self.probe]
+        if state.kind != "file" or not isinstance(state.content, bytes) or not state.content.startswith(self.ours):
+            return None
+        return Change("remove", self.reason, title=self.path)
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.probe, PathState("absent")) if self.diff(seen) else seen
+
+    @classmethod
+    def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
+        return "\n".join(f"rm -f -- {word(file.path)}" for file, _ in items)
+
+
 def _parent(path: str) -> str:
     return path.rsplit("/", 1)[0] or "/"
 

@@ -15,13 +15,13 @@ from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
 from provisioner.resources.answers import Ask, answers
 from provisioner.resources.conffile import ExampleOff
-from provisioner.resources.file import File
+from provisioner.resources.file import File, NoFile
 from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.settings import Settings
 from provisioner.steps import Context, mlflow_environment
-from provisioner.steps.proxy_login import accounts
+from provisioner.steps.proxy_login import HEAD, accounts
 
 UNIT = "nginx.service"
 SITE = "/etc/nginx/conf.d/provision-mlflow.conf"
@@ -109,6 +109,11 @@ class Proxy:
                 needs=needs,
             ),
         ]
+        if context.settings.access.auth != "password":
+            # After the reload: until then nginx reads it at every request.
+            resources.append(
+                NoFile(id="file:nginx-accounts", path=ACCOUNTS, ours=HEAD.encode(), reason="there is no login any more")
+            )
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:

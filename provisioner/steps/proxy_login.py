@@ -14,6 +14,8 @@ ACCOUNT = "mlflow"
 COST = 5
 """2^5 rounds: nginx checks the password at every request, 4 ms of a core (measured)."""
 
+HEAD = "# Written by provision"
+"""How the accounts file begins."""
 _STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BCRYPT = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -36,7 +38,7 @@ def _file(login: Secret, flask_key: Secret) -> str:
     salt = hmac.digest(key, b"nginx account " + ACCOUNT.encode() + b" " + password, hashlib.sha256)[:16]
     # bcrypt, and crypt(3) with it, reads 72 bytes.
     line = bcrypt.hashpw(password[:72], b"$2b$%02d$" % COST + _encoded(salt)).decode()
-    return f"# Written by provision: the password is shown by `provision secrets show login`.\n{ACCOUNT}:{line}\n"
+    return f"{HEAD}: the password is shown by `provision secrets show login`.\n{ACCOUNT}:{line}\n"
 
 
 def _encoded(salt: bytes) -> bytes:

@@ -80,4 +80,8 @@ class Session(Protocol):
         the server. Through direct-tcpip; where sshd refuses that, through a relay on an exec
         channel. The socket is named `.s.PGSQL.<port>` so that libpq can use its directory."""
 
+    def forwards(self, port: int) -> bool:
+        """Whether sshd lets this connection lead to a port of the host; False where it forbids that and
+        `forward` goes through a relay. Asked with one round trip, no exec channel."""
+
     def close(self) -> None: ...

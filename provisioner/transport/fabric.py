@@ -139,6 +139,9 @@ class FabricSession:
     def forward(self, port: int, host: str = "127.0.0.1") -> AbstractContextManager[Path]:
         return forward.forwarded(forward.Tunnel(self.connection.transport, self._channels, host, port), port)
 
+    def forwards(self, port: int) -> bool:
+        return forward.permitted(self.connection.transport, port)
+
     def close(self) -> None:
         for connection in reversed(self._hops):
             hang_up(connection)

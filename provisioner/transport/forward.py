@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 32 * 2**10
 _OPEN_TIMEOUT = 15.0
+_PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
 
 # Where sshd forbids forwarding, an exec channel carries the bytes. python3 is part of every Ubuntu
 # and Debian server; bash's /dev/tcp is what minimal ones have.
@@ -59,6 +61,19 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+def permitted(transport: Any, port: int) -> bool:
+    """Whether sshd allows a stream to `port` of its own loopback, whether or not something listens there."""
+    from paramiko.ssh_exception import ChannelException, SSHException
+
+    try:
+        transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=_OPEN_TIMEOUT).close()
+    except ChannelException as error:
+        return error.code != _PROHIBITED
+    except (SSHException, EOFError):
+        pass  # what is wrong with the connection, whoever uses it next will say
+    return True
+
+
 class Tunnel:
     """Opens one stream per connection: direct-tcpip, and a relay once sshd refused that."""
 
@@ -80,8 +95,8 @@ class Tunnel:
                 )
                 return channel, channel.close
             except ChannelException as error:
-                # 1: administratively prohibited. 2: nothing listens there, a relay would not help.
-                if error.code != 1:
+                # Else nothing listens there: a relay would not help.
+                if error.code != _PROHIBITED:
                     raise ConnectionRefusedError(str(error)) from error
                 self._relayed = True
             except (SSHException, EOFError) as error:

@@ -100,6 +100,7 @@ def test_a_whole_run_through_sudo_and_without_forwarding(tight: Site, made: Ran)
     assert made.code == 0, made.out + made.err
     assert made.host["vantage"] == "direct"
     assert set(made.checks.values()) <= {"ok", "warn"}, made.checks
+    assert any(warning.startswith("forwarding: sshd forbids it") for warning in made.host["warnings"])
     # What goes through a forward elsewhere: the database, the store as MLflow's user.
     assert {made.checks[check] for check in ("database-row", "bucket-object", "bucket-policy")} == {"ok"}
     again = tight.run("--json")

@@ -267,9 +267,10 @@ def test_an_imported_secret_reaches_server_and_clients(stack: Stack, operator: O
 def test_settings_stick(stack: Stack, operator: Operator) -> None:
     chosen = stack.run("--no-auth", "--set", "access.port=5001", "--set", "mlflow.workers=3", "--json")
     assert chosen.code == 0, chosen.out + chosen.err
-    assert {"file:stack.toml", "file:mlflow.env", "file:nginx-site", "unit:mlflow-server.service"} <= set(
-        chosen.changed()
-    )
+    expected = {"file:stack.toml", "file:mlflow.env", "file:nginx-site", "unit:mlflow-server.service"}
+    assert expected <= set(chosen.changed())
+    assert chosen.change("file:nginx-accounts")["action"] == "remove"
+    assert stack.host.exec("ls /etc/nginx/provision-mlflow.htpasswd").rc != 0
     url = f"http://{stack.address}:5001"
     assert search(url)[0] == 200
 

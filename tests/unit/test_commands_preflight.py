@@ -38,6 +38,12 @@ def test_an_unknown_address_is_one_of_the_failed_checks_and_names_the_setting() 
     assert "2 of" in refused.value.what
 
 
+def test_a_connection_that_may_not_forward_is_warned_of_and_no_more() -> None:
+    for allowed, status in ((True, "ok"), (False, "warn")):
+        session: Any = SimpleNamespace(forwards=lambda port, allowed=allowed: allowed)
+        assert preflight._forwarding(session).status == status
+
+
 def test_a_public_address_is_refused_and_a_private_one_is_not() -> None:
     for name, status in (("8.8.8.8", "fail"), ("10.0.0.1", "ok"), ("ml.example.org", "ok")):
         (check,) = (check for check in preflight.seen(view(name=name)) if check.id == "address")

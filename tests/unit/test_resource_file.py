@@ -21,7 +21,7 @@ from provisioner.engine.probe import Seen
 from provisioner.engine.quoting import encode
 from provisioner.engine.resource import UNKNOWN, HostResource
 from provisioner.errors import ProtocolError, ProvisionError
-from provisioner.resources.file import Directory, File, Link
+from provisioner.resources.file import Directory, File, Link, NoFile
 from provisioner.resources.paths import READ_LIMIT, PathProbe, PathState
 from provisioner.transport.fake import FakeSession
 
@@ -70,6 +70,13 @@ def test_a_link_is_as_wanted_once_it_was_applied(state: PathState, target: str) 
     assert link.diff(link.after(seen)) is None
 
 
+@given(states)
+def test_a_file_that_is_not_needed_is_gone_once_that_was_applied(state: PathState) -> None:
+    gone = NoFile(id="file:x", path="/x", ours=b"", reason="not needed")
+    seen = Seen({gone.probe: state})
+    assert gone.diff(gone.after(seen)) is None
+
+
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "RUN", str(tmp_path / "run"))
@@ -99,6 +106,19 @@ def test_a_file_with_any_name_and_any_bytes_is_really_made(places, name: str, co
     path = places / "d" / folder / name
     converge([file(path, content, mode=0o640)])
     assert path.read_bytes() == content
+
+
+def test_only_a_file_of_ours_is_removed_and_no_copy_of_it_kept(places) -> None:
+    for name, content in (("ours", "# Written by us: x\nsecret\n"), ("theirs", "# mine\nsecret\n")):
+        (places / name).write_text(content)
+    (places / "link").symlink_to(places / "ours")
+    resources: list[HostResource] = [
+        NoFile(id=f"file:{n}", path=str(places / n), ours=b"# Written by us", reason="not needed").of("s")
+        for n in ("link", "ours", "theirs", "absent")
+    ]
+    converge(resources)
+    assert sorted(p.name for p in places.iterdir() if p.is_file() or p.is_symlink()) == ["link", "theirs"]
+    assert not list((places / "backups").rglob("ours"))
 
 
 def test_whatever_stands_in_the_place_of_a_file_is_kept(places) -> None:

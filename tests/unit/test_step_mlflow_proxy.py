@@ -14,7 +14,7 @@ from provisioner.door import Door
 from provisioner.engine import plan
 from provisioner.engine.probe import Seen
 from provisioner.resources.facts import Facts, Listener
-from provisioner.resources.file import File
+from provisioner.resources.file import File, NoFile
 from provisioner.resources.package import PackageProbe, PackageState
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.python_env import PythonEnvState
@@ -158,7 +158,12 @@ def test_the_login_is_asked_everywhere_but_at_the_bucket_and_nowhere_without_acc
     assert "Authorization" not in bucket
     assert site.count("auth_basic_user_file") == site.count('proxy_set_header Authorization "";') == 2
     assert "auth_basic" not in content(proxy.STEP, context(access__auth="none"), proxy.SITE)
-    assert not any(r.id == "file:nginx-accounts" for r in proxy.STEP.resources(context(access__auth="none")))
+    *_, service, accounts = proxy.STEP.resources(context(access__auth="none"))
+    assert service.id == "unit:nginx.service"
+    assert isinstance(accounts, NoFile), "the accounts of an earlier choice go, once nginx does not read them"
+    written = content(proxy.STEP, context(), proxy.ACCOUNTS).encode()
+    (change,) = plan.make([accounts], Seen({accounts.probe: PathState("file", content=written)})).changes
+    assert change.change.action == "remove"
 
 
 def test_the_same_secrets_give_the_same_account_and_its_hash_is_the_password_s() -> None:

@@ -9,11 +9,14 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from paramiko.ssh_exception import ChannelException
 
 from provisioner.errors import ProtocolError, ProvisionError, Unreachable
-from provisioner.transport import failures, sudo
+from provisioner.transport import failures, forward, sudo
 from provisioner.transport.base import Held, Result, Session
 from provisioner.transport.exchange import Stderr
 from provisioner.transport.fake import FakeSession
@@ -92,6 +95,22 @@ def test_a_forwarded_port_is_a_socket_libpq_finds() -> None:
             assert peer.recv(100) == b"HELLO"
             assert peer.recv(100) == b""
         assert not path.parent.exists()
+
+
+@pytest.mark.parametrize(("code", "allowed"), [(None, True), (1, False), (2, True)])
+def test_only_a_prohibition_means_that_sshd_does_not_forward(code: int | None, allowed: bool) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    class Transport:
+        def open_channel(self, *arguments: Any, **options: Any) -> Any:
+            asked.append(arguments)
+            if code is not None:
+                raise ChannelException(code, "no")
+            return SimpleNamespace(close=lambda: asked.append(("closed",)))
+
+    assert forward.permitted(Transport(), 9000) is allowed
+    assert asked[0][:2] == ("direct-tcpip", ("127.0.0.1", 9000))
+    assert (("closed",) in asked) is (code is None)
 
 
 @pytest.mark.parametrize("name", SHELLS)
