@@ -1,49 +1,15 @@
-"""Kept files: compared byte for byte, written anew with UPDATE_GOLDEN=1 (see README.md here)."""
+"""Kept files are made on the unit tests' host in memory, with the operator's own state out of reach."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import shutil
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "unit"))
-
-Same = Callable[[str, Mapping[str, str]], None]
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
 
 
 @pytest.fixture(autouse=True)
 def private_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def same() -> Same:
-    """`same(folder, texts)`: the files below `folder` are exactly `texts`, path -> content."""
-    return compare
-
-
-def compare(folder: str, texts: Mapping[str, str]) -> None:
-    root = HERE / folder
-    if os.environ.get("UPDATE_GOLDEN"):
-        shutil.rmtree(root, ignore_errors=True)
-        for name, text in texts.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text, encoding="utf-8")
-        pytest.skip(f"tests/golden/{folder} was written anew: read it with git diff before it is kept")
-    kept = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in root.rglob("*") if path.is_file()}
-    told: list[str] = []
-    for name in sorted({*kept, *texts}):
-        before, now = kept.get(name), texts.get(name)
-        if before != now:
-            lines = [[] if text is None else text.splitlines() for text in (before, now)]
-            told += difflib.unified_diff(*lines, f"kept {folder}/{name}", f"now {folder}/{name}", lineterm="", n=2)
-            if before is None or now is None:
-                told.append(f"  {folder}/{name} {'is new' if before is None else 'is no longer made'}")
-    if told:
-        pytest.fail("\n".join([*told[:200], "", "When that is meant: UPDATE_GOLDEN=1 ./dev test tests/golden"]), False)

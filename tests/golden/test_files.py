@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import HERE, Same
+from kept import HERE, same
 from model import ModelHost, vault
 from stacks import EXAMPLES, made
 
@@ -36,7 +36,7 @@ def steps(view: View) -> str:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_files_of_a_stack_are_those_that_were_kept(
-    name: str, same: Same, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     host, first, last = made(name, monkeypatch, tmp_path)
     assert [f"{p.id}: {p.change.reason}" for p in last.plan.changes] == []

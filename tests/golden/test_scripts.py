@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import shells
-from conftest import HERE, Same
+from kept import HERE, same
 from model import ModelHost, request
 from stacks import EXAMPLES, made
 
@@ -75,7 +75,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Planned]
     return found
 
 
-def test_the_scripts_are_those_that_were_kept(same: Same, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_scripts_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     host, first, _ = made("seaweedfs", monkeypatch, tmp_path)
     directory = first.plan.changes[0]
     journal = '{"what":"the host\'s own log"}\n'
