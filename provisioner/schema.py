@@ -138,12 +138,13 @@ class Mlflow:
 class Access:
     """How clients reach it: one address for MLflow and the bucket."""
 
-    port: int = _key(
-        5000,
+    port: int | None = _key(
+        None,
         checks.door_port,
         "The one open port besides SSH.",
         kind="integer",
         example="port = 8080",
+        shown="5000, with TLS 443",
     )
     names: tuple[str, ...] = _key(
         (),
@@ -175,6 +176,16 @@ class Access:
         kind="boolean",
         example="public_http = true",
     )
+
+    @property
+    def scheme(self) -> str:
+        """`https` with any kind of TLS."""
+        return "http" if self.tls == "off" else "https"
+
+    @property
+    def door_port(self) -> int:
+        """The port that clients use, whether it was chosen or follows from the scheme."""
+        return self.port or (5000 if self.scheme == "http" else 443)
 
 
 @dataclass(frozen=True)

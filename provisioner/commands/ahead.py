@@ -77,8 +77,8 @@ def _remembered(session: Session, request: StackRequest, repair: str) -> Target 
             return None
         settings = effective(request.flags, request.inventory or {}, copy)
         door = decide(
-            scheme="http",
-            port=settings.access.port,
+            scheme=settings.access.scheme,
+            port=settings.access.door_port,
             names=tuple(settings.access.names),
             target=request.host.address,
             address=session.address,

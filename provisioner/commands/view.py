@@ -315,13 +315,13 @@ def _door(settings: Settings, request: StackRequest, session: Session, facts: Fa
     access = settings.access
     try:
         door = decide(
-            scheme="http",
-            port=access.port,
+            scheme=access.scheme,
+            port=access.door_port,
             names=tuple(access.names),
             target=request.host.address,
             address=session.address,
             addresses=facts.addresses,
         )
     except Refused as error:
-        return Door("http", UNKNOWN, access.port, (UNKNOWN,)), error
+        return Door(access.scheme, UNKNOWN, access.door_port, (UNKNOWN,)), error
     return door, None

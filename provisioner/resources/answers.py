@@ -13,9 +13,21 @@ PYTHON = "/usr/bin/python3"
 # a third of a core from the very server that is starting.
 _PROGRAM = """
 import socket, time
-def ask(port, request, wanted):
-    with socket.create_connection(("127.0.0.1", port), 2) as s:
-        s.settimeout(5)
+def encrypted(plain, certificate):
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    s = context.wrap_socket(plain)
+    end = "-----END CERTIFICATE-----"
+    with open(certificate) as file:
+        first = file.read().partition(end)[0].rpartition("-----BEGIN")[2]
+    if s.getpeercert(True) != ssl.PEM_cert_to_DER_cert("-----BEGIN" + first + end):
+        raise OSError("shows another certificate than today's")
+    return s
+def ask(port, request, wanted, certificate):
+    with socket.create_connection(("127.0.0.1", port), 2) as plain:
+        plain.settimeout(5)
+        s = encrypted(plain, certificate) if certificate else plain
         s.sendall(request)
         reply = b""
         while (wanted not in reply or b"\\n" not in reply) and len(reply) < 65536:
@@ -23,15 +35,16 @@ def ask(port, request, wanted):
             if not chunk:
                 break
             reply += chunk
+        s.close()
     words = reply.split(b"\\n")[0].split()
     if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return 0
     return int(words[1])
 def all_well():
-    for port, request, accepted, wanted in ASKED:
+    for port, request, accepted, wanted, certificate in ASKED:
         try:
-            status = ask(port, request, wanted)
-        except OSError as error:
+            status = ask(port, request, wanted, certificate)
+        except (OSError, ValueError) as error:
             print("port", port, error)
             return False
         if status not in accepted:
@@ -61,6 +74,9 @@ class Ask:
     password: Secret | None = None
     wanted: str = ""
     """What the reply must have in it."""
+    certificate: str = ""
+    """With TLS: the PEM file on the host whose first certificate the server must show. Not verified against a
+    root: whether clients trust it is for clients to say."""
 
     def request(self) -> bytes:
         """The bytes to send; ValueError when a part could smuggle a header in."""
@@ -82,6 +98,6 @@ class Ask:
 
 def answers(*asks: Ask, python: str = PYTHON) -> str:
     """sh that ends with 0 as soon as every request is answered as accepted, with 1 after 3 s without."""
-    asked = [(a.port, a.request(), a.accepted, a.wanted.encode()) for a in asks]
+    asked = [(a.port, a.request(), a.accepted, a.wanted.encode(), a.certificate) for a in asks]
     # A literal of bytes is one line of ASCII: nothing in it can end the here-document.
     return f"{python} -I -S - <<'end-of-answers'\nASKED = {asked!r}\n{_PROGRAM.strip()}\nend-of-answers"

@@ -34,7 +34,7 @@ class Api:
 
     def __init__(self, target: Target, deadline: Deadline):
         self.target = target
-        self.client = Client(deadline, target.origin, target.connect, target.ca_file, target.insecure)
+        self.client = Client(deadline, target.origin, target.connect, target.ca_file, target.ca, target.insecure)
         self._login = target.authorization()
 
     def raw(

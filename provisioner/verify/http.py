@@ -125,6 +125,7 @@ class Client:
     carry: Origin
     connect: Connect | None = None
     ca_file: str | None = None
+    ca: str | None = None
     insecure: bool = False
     _lines: dict[Origin, _Line] = field(default_factory=dict)
 
@@ -236,7 +237,7 @@ class Client:
             context.verify_mode = ssl.CERT_NONE
             return context
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
+            return ssl.create_default_context(cafile=self.ca_file, cadata=self.ca)
         except OSError as error:
             raise HttpError("tls", f"the CA file cannot be read: {error.strerror or error}") from None
 

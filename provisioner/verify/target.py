@@ -82,6 +82,8 @@ class Target:
     password: Secret | None = None
     token: Secret | None = None
     ca_file: str | None = None
+    ca: str | None = None
+    """PEM of the only roots that are trusted; None: those of `ca_file`, else the system's."""
     insecure: bool = False
     connect: Connect | None = None
     repair: str | None = None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from provisioner import record, schema
 from provisioner.errors import Exit, Refused, UsageError
-from provisioner.settings import Binary, Installed, binary, effective, kept, switches, with_installed
+from provisioner.settings import Binary, Installed, Recorded, binary, effective, kept, switches, with_installed
 
 SHA = "a" * 64
 OTHER = "b" * 64
@@ -73,7 +73,7 @@ def test_defaults_serve_one_server() -> None:
     assert settings.store.engine == "minio"
     assert settings.store.data == "/opt/minio/data"
     assert (settings.mlflow.version, settings.mlflow.workers) == ("3.17.2", 2)
-    assert (settings.access.port, settings.access.auth) == (5000, "password")
+    assert (settings.access.door_port, settings.access.auth) == (5000, "password")
     assert set(settings.origins.values()) == {"default"}
 
 
@@ -219,7 +219,7 @@ def test_keys_of_a_newer_version_are_kept_and_returned_for_the_report() -> None:
     assert record.parse_recorded(again, "h").foreign == parsed.foreign
 
 
-GOOD = record.dump_recorded(effective({}, {}), "h")
+GOOD = record.dump_recorded(effective({"access.port": 5000}, {}), "h")
 HOSTILE = [
     "",
     "schema = 2\n",
@@ -257,3 +257,23 @@ def test_a_record_that_cannot_be_trusted_is_refused_with_the_file_and_a_way_on(t
 def test_no_bytes_make_the_record_parser_fail_otherwise(raw: bytes) -> None:
     with pytest.raises(Refused):
         record.parse_recorded(raw, "h")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "recorded", "scheme", "port"),
+    [
+        ({}, {}, "http", 5000),
+        ({"access.tls": "internal"}, {}, "https", 443),
+        ({"access.tls": "internal"}, {"access.port": 5000}, "https", 5000),
+        ({"access.tls": "internal", "access.port": 8443}, {}, "https", 8443),
+    ],
+)
+def test_the_port_follows_from_the_scheme_unless_it_was_chosen(
+    chosen: dict[str, object], recorded: dict[str, object], scheme: str, port: int
+) -> None:
+    access = effective(chosen, {}, Recorded("s", recorded)).access
+    assert (access.scheme, access.door_port) == (scheme, port)
+
+
+def test_a_port_that_nobody_chose_is_not_recorded() -> None:
+    assert "port" not in record.dump_recorded(effective({}, {}), "h").split("[access]")[1]

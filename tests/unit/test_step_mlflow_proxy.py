@@ -37,7 +37,9 @@ SECRETS = {
 
 def context(names: tuple[str, ...] = ("10.151.0.1",), facts: Facts | None = None, **flags: object) -> Context:
     settings = layers.effective({key.replace("__", "."): value for key, value in flags.items()}, {})
-    return Context(settings, facts or Facts(), SECRETS, Door("http", names[0], settings.access.port, names))
+    return Context(
+        settings, facts or Facts(), SECRETS, Door(settings.access.scheme, names[0], settings.access.door_port, names)
+    )
 
 
 def variables(context: Context) -> dict[str, str]:
