@@ -9,11 +9,23 @@ systemctl reset-failed seaweedfs.service 2>/dev/null || :
 systemctl restart seaweedfs.service || { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }
 t=$(($(date +%s) + 90)); n0=$(systemctl show -p NRestarts --value seaweedfs.service)
 until ( /usr/bin/python3 -I -S - <<'end-of-answers'
-ASKED = [(9000, b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', (200,), b'')]
+ASKED = [(9000, b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', (200,), b'', '')]
 import socket, time
-def ask(port, request, wanted):
-    with socket.create_connection(("127.0.0.1", port), 2) as s:
-        s.settimeout(5)
+def encrypted(plain, certificate):
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    s = context.wrap_socket(plain)
+    end = "-----END CERTIFICATE-----"
+    with open(certificate) as file:
+        first = file.read().partition(end)[0].rpartition("-----BEGIN")[2]
+    if s.getpeercert(True) != ssl.PEM_cert_to_DER_cert("-----BEGIN" + first + end):
+        raise OSError("shows another certificate than today's")
+    return s
+def ask(port, request, wanted, certificate):
+    with socket.create_connection(("127.0.0.1", port), 2) as plain:
+        plain.settimeout(5)
+        s = encrypted(plain, certificate) if certificate else plain
         s.sendall(request)
         reply = b""
         while (wanted not in reply or b"\n" not in reply) and len(reply) < 65536:
@@ -21,15 +33,16 @@ def ask(port, request, wanted):
             if not chunk:
                 break
             reply += chunk
+        s.close()
     words = reply.split(b"\n")[0].split()
     if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return 0
     return int(words[1])
 def all_well():
-    for port, request, accepted, wanted in ASKED:
+    for port, request, accepted, wanted, certificate in ASKED:
         try:
-            status = ask(port, request, wanted)
-        except OSError as error:
+            status = ask(port, request, wanted, certificate)
+        except (OSError, ValueError) as error:
             print("port", port, error)
             return False
         if status not in accepted:
