@@ -14,6 +14,7 @@ import pytest
 
 from provisioner.commands import host as commands_host
 from provisioner.commands.downloads import ReachProbe
+from provisioner.commands.status import Usage, UsageProbe
 from provisioner.engine import batch, probe
 from provisioner.engine.probe import Look, Probe, Seen
 from provisioner.engine.resource import ClientResource, Planned
@@ -53,6 +54,8 @@ FACTS = Facts(
     hostname="model",
     boot_id="b",
 )
+SYSTEM = "7000000000000000001"
+"""What initdb made of the cluster."""
 PYTHON = "/usr/bin/python3.11"
 BLANK: Mapping[type[Look[Any]], Any] = {
     FactsProbe: FACTS,
@@ -71,6 +74,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     PythonEnvProbe: PythonEnvState(VenvSeen("absent"), PYTHON),
     ListedProbe: "ok",
     IndexProbe: "ok",
+    UsageProbe: Usage(4096, None, 2**40),
     ReachProbe: "ok 0",
     BucketLook: BucketState(),
     PolicyLook: PolicyState(),
@@ -123,6 +127,8 @@ class ModelHost:
         self.owner = ""
         """Who held the lock last."""
         self.closed = False
+        self.forwarding = True
+        """Its sshd allows it."""
         self.held: list[str] = []
         self.on_hold: Callable[[], None] = lambda: None
         """Happens on the host just before a run gets its lock."""
@@ -144,6 +150,8 @@ class ModelHost:
             return f"{HAD}/{look.name}" in self._paths
         if look in self.values:
             return self.values[look]
+        if isinstance(look, ServerProbe) and look.version in {c.version for c in self.value(ClustersProbe()).found}:
+            return ServerState(running=True, port=5432, system=SYSTEM)
         kind = next(kind for kind in type(look).__mro__ if kind in BLANK)
         return BLANK[kind]
 
@@ -196,7 +204,7 @@ class ModelHost:
             return replace(value, ours=True, installed=True)
         if isinstance(value, ServerState):
             database = value.database and replace(value.database, oid=16385)
-            return replace(value, running=True, system="7000000000000000001", database=database)
+            return replace(value, running=True, system=SYSTEM, database=database)
         if isinstance(value, PathState) and value.kind == "link":
             return replace(value, identity=f"1:{len(self.applied)}")
         if isinstance(value, UnitState) and isinstance(resource, Service):
@@ -258,6 +266,9 @@ class ModelHost:
         self.write("/run/provision/owner", f"{self.owner}\nsomebody\n".encode())
         self.held.append(self.owner)
         return _Held(lines)
+
+    def forwards(self, port: int) -> bool:
+        return self.forwarding
 
     def forward(self, port: int, host: str = "127.0.0.1") -> AbstractContextManager[Path]:
         raise AssertionError("a model has no ports")
