@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from provisioner import state
 from provisioner.secrets import masked
+from provisioner.values import dataclass
 
 SCHEMA = 1
 HOST_FILE = "/var/log/provision/audit.jsonl"

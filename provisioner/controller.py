@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from provisioner import record, state
 from provisioner.errors import ProvisionError, UsageError
 from provisioner.resources.facts import Facts
 from provisioner.settings import Recorded
+from provisioner.values import dataclass
 
 _FACTS = ("distribution", "release", "architecture", "kernel_machine", "python_path")
 

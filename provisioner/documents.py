@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from provisioner import checks, schema
 from provisioner.errors import UsageError
 from provisioner.keys import Key
+from provisioner.values import dataclass
 
 _PROBLEMS = 30
 

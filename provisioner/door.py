@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 
 from provisioner.errors import Refused
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

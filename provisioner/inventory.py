@@ -8,7 +8,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from provisioner import checks, schema, state, toml_lines
 from provisioner.documents import Reading, nearest, read
 from provisioner.errors import UsageError
 from provisioner.keys import Key
+from provisioner.values import dataclass
 
 DEFAULT = "inventory.toml"
 LIMIT = 1024 * 1024

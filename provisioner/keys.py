@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from provisioner import checks
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from provisioner.engine.quoting import encode, printable, word
 from provisioner.errors import Locked, ProtocolError
 from provisioner.resources.paths import PathProbe
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 OWNER = PathProbe("/run/provision/owner")
 """Who holds or last held the session lock; a run compares it with what it probed."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner import checks
 from provisioner.keys import Key
 from provisioner.keys import key as _key
+from provisioner.values import dataclass
 
 # The only version whose lock file this release ships.
 MLFLOW_VERSION = "3.17.2"

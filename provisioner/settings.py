@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from provisioner import schema
 from provisioner.errors import Refused, UsageError
+from provisioner.values import dataclass
 
 Origin = Literal["flag", "inventory", "record", "default"]
 BinarySource = Literal["default", "url", "file"]

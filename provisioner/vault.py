@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from provisioner import state
 from provisioner.errors import ProvisionError, Refused, UsageError
 from provisioner.secrets import Secret, generate
 from provisioner.settings import Settings
+from provisioner.values import dataclass
 
 HOST_FILE = "/etc/provision/secrets.json"
 SCHEMA = 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from provisioner.commands.view import View
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 from provisioner.verify.target import Connect, Target
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from provisioner.report.text import size
 from provisioner.resources.binary import Binary, reachability
 from provisioner.resources.package import Package
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 # The sites of apt's sources, at most three: a broken third-party list alone stops nothing. Not
 # `indextargets`: it is empty until the first `apt-get update`.

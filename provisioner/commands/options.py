@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from provisioner.errors import UsageError
 from provisioner.inventory import HostRequest, Inventory, StackRequest
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

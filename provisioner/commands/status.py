@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.commands.access import target
@@ -19,6 +18,7 @@ from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.unit import Service, UnitState
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from provisioner import controller, record, vault
@@ -25,6 +25,7 @@ from provisioner.secrets import Secret
 from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
 from provisioner.steps import Context, Step, named, needed, ordered, settled
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 FACTS = FactsProbe()
 STACK_FILE = PathProbe(RECORD)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from provisioner.engine import script
@@ -16,6 +15,7 @@ from provisioner.engine.quoting import encode, printable, word
 from provisioner.engine.resource import HostResource, Planned
 from provisioner.errors import Locked, ProtocolError, ProvisionError
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 Journal = Callable[[Planned], str]
 """The line that the host's own log gets when a change is done; empty for none."""

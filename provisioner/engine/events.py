@@ -4,9 +4,9 @@ at a time."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from provisioner.engine.resource import Planned
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

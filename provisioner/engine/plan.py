@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.resource import Change, ClientResource, Planned, Resource
 from provisioner.errors import Refused
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

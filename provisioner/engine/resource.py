@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any, ClassVar, Final, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 
 class _Unknown(Enum):

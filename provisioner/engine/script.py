@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from provisioner.engine.quoting import word
 from provisioner.errors import ProtocolError
+from provisioner.values import dataclass
 
 FRAME_LIMIT = 16 * 2**20
 """Bytes one frame may hold."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.errors import ProvisionError
 from provisioner.lab.places import SSH
+from provisioner.values import dataclass
 
 _ENVIRONMENT = {
     "HOME": "/root",

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from provisioner.lab.host import LabHost
 from provisioner.lab.places import HOSTS, LAYERS, locked, prepare
 from provisioner.lab.spec import Account, Bind, Record, Spec, checked, checked_name, read, write
 from provisioner.secrets import Secret
+from provisioner.values import dataclass
 
 KEEP = "PROVISION_LAB_KEEP"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from provisioner.errors import Refused
@@ -17,6 +17,7 @@ from provisioner.lab import mounts, surroundings
 from provisioner.lab.machine import run
 from provisioner.lab.places import IMAGES, locked
 from provisioner.lab.surroundings import Surroundings
+from provisioner.values import dataclass
 
 SUITES = ("bookworm", "trixie", "bullseye")
 VARIANTS = ("plain", "sudo-rs")

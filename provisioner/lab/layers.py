@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from provisioner.errors import Refused
 from provisioner.lab import mounts
 from provisioner.lab.places import HOSTS, LAYERS, locked
 from provisioner.lab.spec import Spec, read
+from provisioner.values import dataclass
 
 # overlayfs takes 500 lower layers; far fewer keep mount options below one page.
 DEEPEST = 20

@@ -9,11 +9,11 @@ import re
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.errors import Refused
 from provisioner.lab.machine import run
+from provisioner.values import dataclass
 
 _CGROUPS = Path("/sys/fs/cgroup")
 # Moves itself into the cgroups before nspawn looks at its own: two hosts whose nspawn started in the same

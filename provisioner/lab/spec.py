@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any
 
 from provisioner.errors import Refused
 from provisioner.lab import network
 from provisioner.lab.process import Identity
+from provisioner.values import dataclass
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 

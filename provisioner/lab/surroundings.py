@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from provisioner.lab.machine import run
+from provisioner.values import dataclass
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from provisioner.engine.check import Check
@@ -12,6 +12,7 @@ from provisioner.engine.resource import Planned
 from provisioner.errors import Exit, ProvisionError, combined
 from provisioner.resources.facts import Facts
 from provisioner.secrets import masked
+from provisioner.values import dataclass
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 
 from provisioner.secrets import Secret
+from provisioner.values import dataclass
 
 PYTHON = "/usr/bin/python3"
 

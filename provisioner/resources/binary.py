@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
@@ -17,6 +17,7 @@ from provisioner.resources.paths import PathProbe, checked
 from provisioner.runtime import programs
 from provisioner.runtime.pins import PinnedProgram, fetch_spec
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

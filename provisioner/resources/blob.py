@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import words
+from provisioner.values import dataclass
 
 PROVED = "/run/provision/proved"
 """Root-only records, one a file: `SHA256 DEVICE:INODE:SIZE:MTIME:CTIME` of when the hash was last computed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from provisioner.engine.probe import Look, Probe, Seen
@@ -15,6 +15,7 @@ from provisioner.errors import ProvisionError
 from provisioner.resources.s3 import REGION, Answer, Store, Unanswered
 from provisioner.resources.unit import UnitProbe
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 LOADING = 3.0
 """Seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
@@ -11,6 +11,7 @@ from provisioner.engine.quoting import word
 from provisioner.engine.resource import UNKNOWN, Change, HostResource
 from provisioner.resources.package import PackageProbe
 from provisioner.resources.paths import checked
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

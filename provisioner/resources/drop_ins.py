@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import printable, word, words
 from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.values import dataclass
 
 _LIMIT = 64 * 1024
 _MOST = 64

@@ -7,11 +7,11 @@ import gzip
 import hashlib
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from provisioner.errors import UsageError
+from provisioner.values import dataclass
 
 # e_machine of /usr/include/elf.h -> Debian's name of the architecture.
 _MACHINES = {0x3E: "amd64", 0xB7: "arm64", 0x03: "i386", 0x28: "armhf", 0xF3: "riscv64", 0x15: "ppc64el", 0x16: "s390x"}

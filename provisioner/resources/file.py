@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Self
 
 from provisioner.engine.probe import Probe, Seen
@@ -13,6 +13,7 @@ from provisioner.engine.quoting import emit, printable, word, words
 from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.paths import PathProbe, PathState, ago, checked, owner_and_mode
 from provisioner.secrets import masked
+from provisioner.values import dataclass
 
 _DIFF_LINES = 200
 

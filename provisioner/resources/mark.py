@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word
+from provisioner.values import dataclass
 
 HAD = "/etc/provision/had"
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,99}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import words
 from provisioner.engine.resource import UNKNOWN, Change, HostResource, Unknown
+from provisioner.values import dataclass
 
 OWNED = "/etc/provision/owned"
 """A mark a package, made just before this tool installs it: a killed run keeps what it owns."""

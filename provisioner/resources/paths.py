@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word, words
 from provisioner.engine.resource import UNKNOWN, Unknown
+from provisioner.values import dataclass
 
 READ_LIMIT = 256 * 1024
 """Bytes of a file that a probe brings home; more counts as `too large to read`."""

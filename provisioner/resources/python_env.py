@@ -8,7 +8,6 @@ written last tells a finished one from one that was cut short.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
@@ -17,6 +16,7 @@ from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.paths import PathProbe, PathState, checked
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
+from provisioner.values import dataclass
 
 UV = "/var/cache/provision/uv-" + pins.UV.version
 """Kept, so that a repair needs no second download; removed with the cache it costs 17 MB."""

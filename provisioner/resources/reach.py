@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable, word
 from provisioner.runtime import programs
+from provisioner.values import dataclass
 
 SECONDS = 10
 

@@ -16,7 +16,6 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -24,6 +23,7 @@ from urllib.parse import quote, urlencode
 from provisioner.errors import ProvisionError
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 REGION = "us-east-1"
 TIMEOUT = 10.0

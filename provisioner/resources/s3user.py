@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from provisioner.engine.probe import Look, Seen
@@ -13,6 +13,7 @@ from provisioner.engine.resource import Change
 from provisioner.resources.bucket import StoreResource, refused, spoken, unseen
 from provisioner.resources.s3 import Key, Unanswered
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 _ADMIN = "/minio/admin/v3/"
 

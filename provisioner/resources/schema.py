@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
@@ -11,6 +11,7 @@ from provisioner.engine.resource import Change, HostResource
 from provisioner.errors import Refused
 from provisioner.resources.postgresql.server import DatabaseState, ServerProbe
 from provisioner.runtime import mlflow as runtime
+from provisioner.values import dataclass
 
 WAIT = 120
 """Seconds in which the database must answer: it may still be on its way, made beside this."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word, words
 from provisioner.engine.resource import UNKNOWN, Change, HostResource, Unknown
 from provisioner.resources.paths import PathProbe, PathState
+from provisioner.values import dataclass
 
 _UNIT = re.compile(r"[A-Za-z0-9@_.:-]{1,120}\.(service|timer|socket|target)")
 _ENABLED = frozenset({"enabled", "static", "alias", "enabled-runtime", "generated", "indirect"})

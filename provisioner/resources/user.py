@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word, words
 from provisioner.engine.resource import Change, HostResource
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

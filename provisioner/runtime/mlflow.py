@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from provisioner.runtime import programs
+from provisioner.values import dataclass
 
 VERSION = "3.17.2"
 SCHEMA_HEAD = "dc11669786a5"  # `alembic_version` of a database that VERSION works with

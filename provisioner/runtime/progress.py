@@ -8,7 +8,9 @@ uv 0.13 writes plain lines when it has no terminal: `Resolved 93 packages in 1.2
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from provisioner.values import dataclass
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _DOWNLOADING = re.compile(r"Downloading (\S+) \((\d+(?:\.\d+)?)(KiB|MiB|GiB)\)")

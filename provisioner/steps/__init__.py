@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from provisioner.door import Door
@@ -19,6 +19,7 @@ from provisioner.errors import UsageError
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

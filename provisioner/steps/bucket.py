@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.engine.check import Check
@@ -17,6 +16,7 @@ from provisioner.resources.s3user import Policy, User, bucket_policy
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
+from provisioner.values import dataclass
 
 PORT = 9000
 MARKS = "/etc/provision/had"

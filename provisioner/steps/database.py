@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.steps.postgres import is_guest, seen_clusters, server
+from provisioner.values import dataclass
 
 IDENTITY = "/etc/mlflow/database.identity"
 SECRET = "database.password"  # noqa: S105  its name in the vault

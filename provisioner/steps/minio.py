@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from provisioner.settings import binary as wanted_binary
 from provisioner.steps import Context
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
 from provisioner.steps.storeports import foreign_unit, store_ports
+from provisioner.values import dataclass
 
 UNIT = "minio.service"
 UNIT_FILE = "/etc/systemd/system/minio.service"

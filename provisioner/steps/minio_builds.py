@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.resources.binary import Fetched
+from provisioner.values import dataclass
 
 MEMBERS = ("minio", "silo")
 """What the server is called inside an archive."""

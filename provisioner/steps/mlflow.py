@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.assets import render
@@ -26,6 +25,7 @@ from provisioner.steps import Context, mlflow_environment
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
 from provisioner.steps.postgres import server, stopped
+from provisioner.values import dataclass
 
 UNIT = "mlflow-server.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"

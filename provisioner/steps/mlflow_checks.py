@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.engine.check import Check
@@ -17,6 +16,7 @@ from provisioner.runtime import pins, programs
 from provisioner.steps import Context, mlflow_environment
 from provisioner.steps.postgres import state
 from provisioner.steps.storeports import foreign_unit
+from provisioner.values import dataclass
 
 DISK = 2_300_000_000
 """Bytes that an installation needs at its peak, its cache included: 860 MB stay."""

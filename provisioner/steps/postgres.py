@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.assets import render
@@ -25,6 +24,7 @@ from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.steps.postgres_checks import checks
+from provisioner.values import dataclass
 
 PORT = 5432
 _LOOPBACK = ("127.0.0.1/32", "::1/128")

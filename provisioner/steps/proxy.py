@@ -6,7 +6,6 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.assets import render
@@ -22,6 +21,7 @@ from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.settings import Settings
 from provisioner.steps import Context, mlflow_environment
 from provisioner.steps.proxy_login import HEAD, accounts
+from provisioner.values import dataclass
 
 UNIT = "nginx.service"
 SITE = "/etc/nginx/conf.d/provision-mlflow.conf"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.assets import render
@@ -23,6 +22,7 @@ from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.steps.bucket import administrator, bucket_key
 from provisioner.steps.storeports import foreign_unit, store_ports
+from provisioner.values import dataclass
 
 UNIT = "seaweedfs.service"
 UNIT_FILE = "/etc/systemd/system/seaweedfs.service"

@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from provisioner.errors import Unreachable
 from provisioner.secrets import Secret
 from provisioner.transport.failures import at
 from provisioner.transport.sshconfig import Endpoint
+from provisioner.values import dataclass
 
 if TYPE_CHECKING:
     from paramiko.pkey import PKey

@@ -5,11 +5,11 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProtocolError
 from provisioner.transport.sudo import READY
+from provisioner.values import dataclass
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel

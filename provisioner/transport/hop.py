@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import ProvisionError
@@ -13,6 +12,7 @@ from provisioner.transport import early, failures, hostkeys, keystore
 from provisioner.transport.auth import KeyLogin
 from provisioner.transport.sshconfig import Endpoint
 from provisioner.transport.target import bracketed
+from provisioner.values import dataclass
 
 if TYPE_CHECKING:
     from paramiko.client import SSHClient

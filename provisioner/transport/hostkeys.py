@@ -9,11 +9,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from provisioner.errors import UsageError
+from provisioner.values import dataclass
 
 _LARGEST = 16 * 2**20
 PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")

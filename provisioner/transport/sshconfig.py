@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from provisioner.errors import UsageError
 from provisioner.secrets import Secret
 from provisioner.transport.hostkeys import checked_pin
 from provisioner.transport.target import Target, parse_target
+from provisioner.values import dataclass
 
 if TYPE_CHECKING:
     from paramiko.config import SSHConfig, SSHConfigDict

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
 
 from provisioner.errors import UsageError
+from provisioner.values import dataclass
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
 # Directory users are written DOMAIN\user or user@domain; nothing here is special inside quotes.

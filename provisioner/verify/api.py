@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from provisioner.values import dataclass
 from provisioner.verify import faults
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.http import Client, HttpError, Response

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from provisioner.engine.check import Check, Status
+from provisioner.values import dataclass
 from provisioner.verify.api import Answer, Api
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.faults import Fault, clean

@@ -12,9 +12,10 @@ import io
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from provisioner.values import dataclass
 from provisioner.verify.deadline import Deadline, bounded
 from provisioner.verify.target import Connect, Origin
 

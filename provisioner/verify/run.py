@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.engine.check import Check
+from provisioner.values import dataclass
 from provisioner.verify import artifacts, behind, door, registry, tidy, tracking
 from provisioner.verify.api import Api
 from provisioner.verify.context import Context, Step, perform

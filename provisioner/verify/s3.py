@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from provisioner.secrets import Secret
+from provisioner.values import dataclass
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.http import Client, Response
 from provisioner.verify.target import Connect, origin_of

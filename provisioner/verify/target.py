@@ -6,11 +6,11 @@ import ipaddress
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from provisioner.errors import UsageError
 from provisioner.secrets import Secret
+from provisioner.values import dataclass
 
 Connect = Callable[[str, int, float], socket.socket]
 """`connect(host, port, timeout)`: a connected stream socket; raises OSError."""

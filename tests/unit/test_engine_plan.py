@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -20,6 +19,7 @@ from provisioner.engine.quoting import word
 from provisioner.engine.resource import Change, ClientResource, HostResource
 from provisioner.errors import Locked, ProtocolError, ProvisionError, Refused
 from provisioner.transport.fake import FakeSession
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)

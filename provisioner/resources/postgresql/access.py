@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from provisioner import assets
@@ -17,6 +17,7 @@ from provisioner.resources.paths import PathProbe, PathState, ago
 from provisioner.resources.postgresql import hba, psql
 from provisioner.resources.postgresql.hba import Access
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
 from provisioner.resources.package import OWNED
+from provisioner.values import dataclass
 
 RELEASES = {
     ("debian", "11"): "13",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from provisioner import assets
@@ -15,6 +15,7 @@ from provisioner.resources.mark import MarkProbe, made
 from provisioner.resources.paths import PathProbe, PathState, ago
 from provisioner.resources.postgresql import psql
 from provisioner.resources.postgresql.server import DatabaseState, ServerProbe, ServerState
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

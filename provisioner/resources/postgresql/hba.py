@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from provisioner.values import dataclass
 
 BEGIN = "# provision: begin (written by provision; change it with database.allow, not here)"
 END = "# provision: end"

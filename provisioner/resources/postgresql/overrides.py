@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Self
 
 from provisioner import assets
@@ -13,6 +13,7 @@ from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.postgresql import psql
 from provisioner.resources.postgresql.clusters import Cluster
 from provisioner.resources.postgresql.server import FileSetting, ServerProbe, ServerState
+from provisioner.values import dataclass
 
 AUTO = "postgresql.auto.conf"
 

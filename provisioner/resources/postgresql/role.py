@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from provisioner import assets
@@ -13,6 +13,7 @@ from provisioner.resources.mark import MarkProbe, made
 from provisioner.resources.postgresql import psql, scram
 from provisioner.resources.postgresql.server import RoleState, ServerProbe
 from provisioner.secrets import Secret
+from provisioner.values import dataclass
 
 WANTED = frozenset({"login", "inherit"})
 _HARMFUL = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar, Self
 
 from provisioner import assets
@@ -13,6 +13,7 @@ from provisioner.engine.quoting import printable
 from provisioner.engine.resource import Unknown
 from provisioner.resources.postgresql import psql
 from provisioner.secrets import Secret
+from provisioner.values import dataclass
 
 ATTRIBUTES = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
 

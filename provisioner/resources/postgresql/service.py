@@ -4,7 +4,7 @@ less helps, and never of a guest without consent."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Self
 
 from provisioner import assets
@@ -18,6 +18,7 @@ from provisioner.resources.postgresql.clusters import OWN_CONF, Cluster, Cluster
 from provisioner.resources.postgresql.server import ServerProbe, ServerState, Setting
 from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import Service
+from provisioner.values import dataclass
 
 COST = "requests to MLflow fail for about 2 s"
 

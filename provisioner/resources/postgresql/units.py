@@ -4,11 +4,11 @@ for each of the others."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner.engine.quoting import words
 from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.values import dataclass
 
 
 @dataclass(frozen=True)
