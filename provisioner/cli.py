@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from provisioner.cli_options import Call, command, group, parameters, sign
+from provisioner.cli_options import Call, Commands, command, group, parameters, sign
 from provisioner.errors import Exit
 
 app = typer.Typer(
@@ -24,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-secrets_app = group(app, "secrets", "The stack's secrets: names, values, copies.")
+commands = Commands()
+secrets_app = group("The stack's secrets: names, values, copies.")
 
 
 @app.callback()
@@ -60,13 +61,13 @@ def _apply(call: Call, steps: tuple[str, ...]) -> Exit:
     return apply(call.options, call.reporter, steps)
 
 
-@command(app, "apply")
+@command(commands, "apply")
 def _(call: Call) -> Exit:
     """Every step in order; the same as no command at all."""
     return _apply(call, ())
 
 
-@command(app, "plan")
+@command(commands, "plan")
 def _(
     call: Call,
     diff: Annotated[bool, typer.Option("--diff", help="Show the lines that would change.")] = False,
@@ -78,7 +79,7 @@ def _(
     return plan(call.options, call.reporter, diff=diff, exit_code=exit_code)
 
 
-@command(app, "status")
+@command(commands, "status")
 def _(call: Call) -> Exit:
     """One screen: services, versions, address, disk, drift."""
     from provisioner.commands.status import status
@@ -86,7 +87,7 @@ def _(call: Call) -> Exit:
     return status(call.options, call.reporter)
 
 
-@command(app, "verify")
+@command(commands, "verify")
 def _(
     call: Call,
     tracking_uri: Annotated[str, typer.Option(metavar="URL", help="Any MLflow server, instead of --host.")] = "",
@@ -97,7 +98,7 @@ def _(
     return verify(call.options, call.reporter, tracking_uri)
 
 
-@command(app, "env")
+@command(commands, "env")
 def _(
     call: Call,
     format: Annotated[str, typer.Option(metavar="FORMAT", help="shell, dotenv, json or python.")] = "shell",
@@ -108,7 +109,7 @@ def _(
     return env(call.options, "json" if call["json"] else format)
 
 
-@command(app, "init")
+@command(commands, "init")
 def _(
     call: Call,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")] = "inventory.toml",
@@ -119,7 +120,7 @@ def _(
     return init(call.options, output)
 
 
-@command(app, "forget-key")
+@command(commands, "forget-key")
 def _(call: Call, name: Annotated[str, typer.Argument(metavar="HOST", help="Host whose key has changed.")]) -> Exit:
     """Forget a host's SSH key, after a rebuild for example."""
     from provisioner.commands.forget import forget_key
@@ -127,7 +128,7 @@ def _(call: Call, name: Annotated[str, typer.Argument(metavar="HOST", help="Host
     return forget_key(call.options, name)
 
 
-@command(app, "demo")
+@command(commands, "demo")
 def _(
     call: Call,
     action: Annotated[str, typer.Argument(metavar="[up|down|status]", help="What to do.")] = "up",
@@ -186,10 +187,16 @@ def _step(name: str, line: str) -> None:
     def run(call: Call) -> Exit:
         return _apply(call, (name,))
 
-    command(app, name, help=f"Step: {line}.")(run)
+    command(commands, name, help=f"Step: {line}.")(run)
 
 
 _steps()
+commands.add("secrets", secrets_app)
+
+
+def program() -> Any:
+    """The whole command line."""
+    return commands.below(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -198,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding shall not end a run
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = typer.main.get_command(app)(args=arguments, standalone_mode=False)
+        code = program()(args=arguments, standalone_mode=False)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = Exit.FAILED

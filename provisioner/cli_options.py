@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,7 +54,49 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 _EMPTY: dict[type, Any] = {bool: False, int: None, str: None}
 
 
-def command(on: typer.Typer, name: str, help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+class Commands(MutableMapping[str, Any]):
+    """A group's commands by name, each made when it is asked for: that takes 2 ms each, and a call has one."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, typer.Typer] = {}
+        self._made: dict[str, Any] = {}
+
+    def add(self, name: str, app: typer.Typer) -> typer.Typer:
+        """`app` is the command `name`, or the group when it has several."""
+        return self._apps.setdefault(name, app)
+
+    def below(self, app: typer.Typer) -> Any:
+        """`app`, which has a callback and no command of its own, as the group of these."""
+        group: Any = typer.main.get_command(app)
+        group.commands = self
+        return group
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = typer.main.get_command(self._apps[name])
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._apps[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._apps)
+
+    def __len__(self) -> int:
+        return len(self._apps)
+
+
+def part(help: str | None = None) -> typer.Typer:
+    """An app that becomes one of `Commands`."""
+    return typer.Typer(help=help, rich_markup_mode=None, add_completion=False)
+
+
+def command(
+    on: Commands | typer.Typer, name: str, help: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a command that takes the common options too: they stand before or after its name."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,15 +110,16 @@ def command(on: typer.Typer, name: str, help: str | None = None) -> Callable[[Ca
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         sign(run, [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *parameters()])
         run.__doc__ = help or function.__doc__
-        on.command(name, help=help or inspect.cleandoc(function.__doc__ or ""))(run)
+        app = on if isinstance(on, typer.Typer) else on.add(name, part())
+        app.command(name, help=help or inspect.cleandoc(function.__doc__ or ""))(run)
         return function
 
     return register
 
 
-def group(on: typer.Typer, name: str, help: str) -> typer.Typer:
-    """Register a group of commands; the common options stand before its name, after it, or after the command's."""
-    made = typer.Typer(help=help, rich_markup_mode=None)
+def group(help: str) -> typer.Typer:
+    """An app for several commands; the common options stand before its name, after it, or after the command's."""
+    made = part(help)
 
     def keep(ctx: typer.Context, **values: Any) -> None:
         ctx.obj = _merged(ctx, values)
@@ -84,7 +127,6 @@ def group(on: typer.Typer, name: str, help: str) -> typer.Typer:
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     sign(keep, [context, *parameters()])
     made.callback()(keep)
-    on.add_typer(made, name=name)
     return made
 
 

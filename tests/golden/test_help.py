@@ -10,8 +10,8 @@ import provisioner
 
 KEPT = Path(provisioner.__file__).parent / "help.txt"
 REFRESH = (
-    "import sys; sys.argv=['provision','-h','--']; from provisioner.cli import app; import typer; "
-    "typer.main.get_command(app)(args=['--help'], prog_name='provision', standalone_mode=False)"
+    "import sys; sys.argv=['provision','-h','--']; from provisioner.cli import program; "
+    "program()(args=['--help'], prog_name='provision', standalone_mode=False)"
 )
 
 

@@ -7,10 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
 
 from provisioner import cli_options
-from provisioner.cli import app, main
+from provisioner.cli import main, program
 from provisioner.errors import UsageError
 
 
@@ -48,10 +47,10 @@ def test_every_usage_error_is_64(arguments: list[str], capsys) -> None:
 
 
 def test_every_command_takes_every_common_option() -> None:
-    group: Any = typer.main.get_command(app)
+    root: Any = program()
     wanted = {"host", "inventory", "ssh_user", "ssh_port", "identity", "ask_sudo_password", "set_", "json", "quiet"}
     wanted |= {"verbose", "yes", "verify_", "deep", "no_auth", "allow_public_http", "no_color"}
-    commands = {**group.commands, **group.commands["secrets"].commands}
+    commands = {**root.commands, **root.commands["secrets"].commands}
     del commands["secrets"]
     for name, command in commands.items():
         assert wanted <= {parameter.name for parameter in command.params}, name

@@ -7,11 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer
 
 import provisioner
 from provisioner import schema
-from provisioner.cli import app
+from provisioner.cli import program
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,7 +45,7 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 
 
 def test_the_commands_that_are_named_exist() -> None:
-    command = typer.main.get_command(app)
+    command = program()
     known = set(command.commands)  # type: ignore[attr-defined]
     secrets = set(command.commands["secrets"].commands)  # type: ignore[attr-defined]
     for path in DOCS:
@@ -66,7 +65,7 @@ def test_the_two_commands_of_the_readme_exist() -> None:
 
 
 def test_the_options_that_are_named_exist() -> None:
-    command = typer.main.get_command(app)
+    command = program()
     known = {name for c in [command, *command.commands.values()] for p in c.params for name in p.opts}  # type: ignore[attr-defined]
     for path in DOCS:
         for line in code(path).splitlines():
