@@ -115,6 +115,8 @@ def _no_bare_secret(value: object) -> object:
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from provisioner.compiled import CompiledTemplates
+
     environment = Environment(
         loader=FileSystemLoader(folder("units"), encoding="utf-8"),
         undefined=StrictUndefined,
@@ -123,6 +125,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  unit files, not HTML; quoting is explicit by filter
         finalize=_no_bare_secret,
+        bytecode_cache=CompiledTemplates(__file__),
     )
     environment.filters |= {
         "env_value": env_value,
