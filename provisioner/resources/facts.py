@@ -11,6 +11,7 @@ from provisioner.engine.probe import Probe
 from provisioner.values import dataclass
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_ADDRESS = re.compile(r"\d+: \S+ +inet6? ([0-9a-fA-F.:]+)")
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,47 @@ class FactsProbe(Probe[Facts]):
 
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
+        # Few processes: what the shell can read it reads itself, and what comes as a table goes home as it is.
         return r"""
 . /etc/os-release 2>/dev/null || :
 echo "os=${ID:-}|${VERSION_ID:-}|${PRETTY_NAME:-}"
-echo "machine=$(uname -m)"
-echo "hostname=$(uname -n)"
+echo "names=$(uname -nm)"
 echo "cores=$(getconf _NPROCESSORS_ONLN)"
 echo "uid=$(id -u)"
 echo "now=$(date +%s.%N)"
-sed -n 's/^MemTotal: *\([0-9]*\).*/memory=\1/p' /proc/meminfo
-echo "boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
-[ -d /run/systemd/system ] && echo "systemd=$(systemctl --version | sed -n '1s/[^0-9]*\([0-9]*\).*/\1/p')"
+while read -r name value _; do
+  if [ "$name" = MemTotal: ]; then echo "memory=$value"; break; fi
+done </proc/meminfo
+{ read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || boot=
+echo "boot=$boot"
+if [ -d /run/systemd/system ]; then
+  version=$(systemctl --version) || :
+  version=${version#* }
+  echo "systemd=${version%%[!0-9]*}"
+fi
 for p in python3.14 python3.13 python3.12 python3.11 python3.10 python3; do
   q=$(command -v $p) || continue
   v=$("$q" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
   echo "python=$v|$q"
   break
 done
+set --
 for p in / /opt /var/lib /var/cache /tmp /etc; do
-  d=$p; while ! [ -d "$d" ]; do d=$(dirname "$d"); done
-  echo "free=$p|$(df -Pk "$d" | sed -n '2s/^.*[^0-9]\([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')"
+  d=$p; while ! [ -d "$d" ]; do d=${d%/*}; d=${d:-/}; done
+  echo "below=$p|$d"
+  set -- "$@" "$d"
 done
-ip -o addr show 2>/dev/null | sed -n 's/^[0-9]*: [^ ]* *inet6* \([^ /]*\).*/address=\1/p'
-ss -Hltnp 2>/dev/null | sed 's/^/listen=/' | head -n 200
+df -k --output=avail,file -- "$@" 2>/dev/null | sed 's/^ *\([0-9][0-9]*\) */free=\1|/'
+ip -o addr show 2>/dev/null
+ss -Hltnp 2>/dev/null | head -n 200
 if [ -e /var/lib/dpkg/lock-frontend ]; then
   n=$(stat -c %i /var/lib/dpkg/lock-frontend)
-  p=$(sed -n "s/.*WRITE *\([0-9]*\) [0-9a-f:]*:$n .*/\1/p" /proc/locks | head -n 1)
-  [ -n "$p" ] && echo "apt=$(cat "/proc/$p/comm" 2>/dev/null), pid $p"
+  while read -r _ _ _ mode pid where _; do
+    [ "$mode ${where##*:}" = "WRITE $n" ] || continue
+    { read -r comm <"/proc/$pid/comm"; } 2>/dev/null || comm=
+    echo "apt=$comm, pid $pid"
+    break
+  done </proc/locks
 fi
 :"""
 
@@ -95,34 +110,39 @@ fi
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[Facts]:
         values: dict[str, Any] = {}
         free: dict[str, int] = {}
+        below: dict[str, str] = {}
         addresses: list[str] = []
         listeners: list[Listener] = []
         for line in output.decode("utf-8", "replace").splitlines():
             name, _, value = line.partition("=")
-            if name == "free":
-                path, _, kilobytes = value.partition("|")
-                if kilobytes.isdigit():
-                    free[path] = int(kilobytes) * 1024
-            elif name == "address":
-                addresses.append(value)
-            elif name == "listen":
-                listener = _listener(value)
+            if address := _ADDRESS.match(line):
+                addresses.append(address[1])
+            elif line.startswith("LISTEN "):
+                listener = _listener(line)
                 if listener:
                     listeners.append(listener)
+            elif name == "below":
+                path, _, folder = value.partition("|")
+                below[path] = folder
+            elif name == "free":
+                kilobytes, _, folder = value.partition("|")
+                if kilobytes.isdigit():
+                    free[folder] = int(kilobytes) * 1024
             else:
                 values[name] = value
         os_id, release, pretty = [*values.get("os", "||").split("|", 2), "", ""][:3]
         version, _, path = values.get("python", "|").partition("|")
         major, _, minor = version.partition(".")
+        hostname, _, machine = values.get("names", "").partition(" ")
         facts = Facts(
             distribution=os_id,
             release=release,
             pretty=pretty[:80],
-            architecture=_ARCHITECTURES.get(values.get("machine", ""), values.get("machine", "")),
-            kernel_machine=values.get("machine", ""),
+            architecture=_ARCHITECTURES.get(machine, machine),
+            kernel_machine=machine,
             cores=int(values.get("cores") or 1),
             memory=int(values.get("memory") or 0) * 1024,
-            free=free,
+            free={path: free[folder] for path, folder in below.items() if folder in free},
             systemd=int(values.get("systemd") or 0),
             python=(int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0),
             python_path=path,
@@ -132,7 +152,7 @@ fi
             root=values.get("uid") == "0",
             apt_lock=values.get("apt", "")[:80],
             booted="systemd" in values,
-            hostname=values.get("hostname", "")[:64],
+            hostname=hostname[:64],
             boot_id=values.get("boot", "")[:40],
         )
         return [facts for _ in probes]

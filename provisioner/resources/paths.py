@@ -69,12 +69,11 @@ class PathProbe(Probe[PathState]):
             "done",
         ]
         if reads:
-            lines += [
-                f"for p in {words(*reads)}; do",
-                '  [ -f "$p" ] && ! [ -L "$p" ] || continue',
-                f'  printf "c|%s|%s\\n" "$(head -c {READ_LIMIT + 1} -- "$p" | base64 | tr -d "\\n")" "$p"',
-                "done",
-            ]
+            # One process for each file; a shell's loop took four, and half of the time of all looks together.
+            lines.append(
+                f"find {words(*reads)} -maxdepth 0 -type f -size -{READ_LIMIT + 1}c -printf 'c|' "
+                "'(' -exec base64 -w 0 -- '{}' ';' -o -true ')' -printf '|%p\\n' 2>/dev/null || :"
+            )
         return "\n".join([*lines, ":"])
 
     @classmethod
@@ -107,7 +106,7 @@ class PathProbe(Probe[PathState]):
             mode = int(raw, 16)
             kind = _KINDS.get(mode & 0xF000, "other")
             content = contents.get(probe.path)
-            if content is not None and len(content) > READ_LIMIT:
+            if content is not None and len(content) > READ_LIMIT:  # it has just grown
                 content = None
             yield PathState(
                 kind=kind,

@@ -21,30 +21,43 @@ say() { ( trap '' PIPE; printf '\n%s say - 0 %d\n%s' "$B" "${#1}" "$1" >&3 ) 2>/
 
 . /etc/os-release 2>/dev/null || :
 echo "os=${ID:-}|${VERSION_ID:-}|${PRETTY_NAME:-}"
-echo "machine=$(uname -m)"
-echo "hostname=$(uname -n)"
+echo "names=$(uname -nm)"
 echo "cores=$(getconf _NPROCESSORS_ONLN)"
 echo "uid=$(id -u)"
 echo "now=$(date +%s.%N)"
-sed -n 's/^MemTotal: *\([0-9]*\).*/memory=\1/p' /proc/meminfo
-echo "boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
-[ -d /run/systemd/system ] && echo "systemd=$(systemctl --version | sed -n '1s/[^0-9]*\([0-9]*\).*/\1/p')"
+while read -r name value _; do
+  if [ "$name" = MemTotal: ]; then echo "memory=$value"; break; fi
+done </proc/meminfo
+{ read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || boot=
+echo "boot=$boot"
+if [ -d /run/systemd/system ]; then
+  version=$(systemctl --version) || :
+  version=${version#* }
+  echo "systemd=${version%%[!0-9]*}"
+fi
 for p in python3.14 python3.13 python3.12 python3.11 python3.10 python3; do
   q=$(command -v $p) || continue
   v=$("$q" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
   echo "python=$v|$q"
   break
 done
+set --
 for p in / /opt /var/lib /var/cache /tmp /etc; do
-  d=$p; while ! [ -d "$d" ]; do d=$(dirname "$d"); done
-  echo "free=$p|$(df -Pk "$d" | sed -n '2s/^.*[^0-9]\([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')"
+  d=$p; while ! [ -d "$d" ]; do d=${d%/*}; d=${d:-/}; done
+  echo "below=$p|$d"
+  set -- "$@" "$d"
 done
-ip -o addr show 2>/dev/null | sed -n 's/^[0-9]*: [^ ]* *inet6* \([^ /]*\).*/address=\1/p'
-ss -Hltnp 2>/dev/null | sed 's/^/listen=/' | head -n 200
+df -k --output=avail,file -- "$@" 2>/dev/null | sed 's/^ *\([0-9][0-9]*\) */free=\1|/'
+ip -o addr show 2>/dev/null
+ss -Hltnp 2>/dev/null | head -n 200
 if [ -e /var/lib/dpkg/lock-frontend ]; then
   n=$(stat -c %i /var/lib/dpkg/lock-frontend)
-  p=$(sed -n "s/.*WRITE *\([0-9]*\) [0-9a-f:]*:$n .*/\1/p" /proc/locks | head -n 1)
-  [ -n "$p" ] && echo "apt=$(cat "/proc/$p/comm" 2>/dev/null), pid $p"
+  while read -r _ _ _ mode pid where _; do
+    [ "$mode ${where##*:}" = "WRITE $n" ] || continue
+    { read -r comm <"/proc/$pid/comm"; } 2>/dev/null || comm=
+    echo "apt=$comm, pid $pid"
+    break
+  done </proc/locks
 fi
 :
 ) >"$T/p0" 2>"$T/p0.err" 3>&- & p0=$!
@@ -57,10 +70,7 @@ for p in /etc/provision/stack.toml /etc/provision/secrets.json /etc/provision /r
     stat -L -c "t|%d:%i:%s:%Y|%n" -- "$p" 2>/dev/null || :
   fi
 done
-for p in /etc/provision/stack.toml /etc/provision/secrets.json /run/provision/owner /etc/postgresql/13/main/conf.d/50-mlflow.conf /etc/postgresql/13/main/pg_hba.conf /etc/systemd/system/postgresql@13-main.service.d/50-provision.conf /etc/postgresql/14/main/conf.d/50-mlflow.conf /etc/postgresql/14/main/pg_hba.conf /etc/systemd/system/postgresql@14-main.service.d/50-provision.conf /etc/postgresql/15/main/conf.d/50-mlflow.conf /etc/postgresql/15/main/pg_hba.conf /etc/systemd/system/postgresql@15-main.service.d/50-provision.conf /etc/postgresql/16/main/conf.d/50-mlflow.conf /etc/postgresql/16/main/pg_hba.conf /etc/systemd/system/postgresql@16-main.service.d/50-provision.conf /etc/postgresql/17/main/conf.d/50-mlflow.conf /etc/postgresql/17/main/pg_hba.conf /etc/systemd/system/postgresql@17-main.service.d/50-provision.conf /etc/postgresql/18/main/conf.d/50-mlflow.conf /etc/postgresql/18/main/pg_hba.conf /etc/systemd/system/postgresql@18-main.service.d/50-provision.conf /etc/mlflow/database.identity /usr/bin/python3 /etc/nginx/conf.d/provision-mlflow.conf /etc/nginx/nginx.conf /usr/local/bin/weed /etc/seaweedfs/seaweedfs.env /etc/seaweedfs/s3.json /etc/systemd/system/seaweedfs.service /etc/provision/had/bucket-mlflow /etc/mlflow/mlflow.env /etc/systemd/system/mlflow-server.service /opt/mlflow/current /etc/nginx/provision-mlflow.htpasswd /etc/systemd/system/nginx.service.d/50-provision.conf /etc/nginx/sites-enabled/default; do
-  [ -f "$p" ] && ! [ -L "$p" ] || continue
-  printf "c|%s|%s\n" "$(head -c 262145 -- "$p" | base64 | tr -d "\n")" "$p"
-done
+find /etc/provision/stack.toml /etc/provision/secrets.json /run/provision/owner /etc/postgresql/13/main/conf.d/50-mlflow.conf /etc/postgresql/13/main/pg_hba.conf /etc/systemd/system/postgresql@13-main.service.d/50-provision.conf /etc/postgresql/14/main/conf.d/50-mlflow.conf /etc/postgresql/14/main/pg_hba.conf /etc/systemd/system/postgresql@14-main.service.d/50-provision.conf /etc/postgresql/15/main/conf.d/50-mlflow.conf /etc/postgresql/15/main/pg_hba.conf /etc/systemd/system/postgresql@15-main.service.d/50-provision.conf /etc/postgresql/16/main/conf.d/50-mlflow.conf /etc/postgresql/16/main/pg_hba.conf /etc/systemd/system/postgresql@16-main.service.d/50-provision.conf /etc/postgresql/17/main/conf.d/50-mlflow.conf /etc/postgresql/17/main/pg_hba.conf /etc/systemd/system/postgresql@17-main.service.d/50-provision.conf /etc/postgresql/18/main/conf.d/50-mlflow.conf /etc/postgresql/18/main/pg_hba.conf /etc/systemd/system/postgresql@18-main.service.d/50-provision.conf /etc/mlflow/database.identity /usr/bin/python3 /etc/nginx/conf.d/provision-mlflow.conf /etc/nginx/nginx.conf /usr/local/bin/weed /etc/seaweedfs/seaweedfs.env /etc/seaweedfs/s3.json /etc/systemd/system/seaweedfs.service /etc/provision/had/bucket-mlflow /etc/mlflow/mlflow.env /etc/systemd/system/mlflow-server.service /opt/mlflow/current /etc/nginx/provision-mlflow.htpasswd /etc/systemd/system/nginx.service.d/50-provision.conf /etc/nginx/sites-enabled/default -maxdepth 0 -type f -size -262145c -printf 'c|' '(' -exec base64 -w 0 -- '{}' ';' -o -true ')' -printf '|%p\n' 2>/dev/null || :
 :
 ) >"$T/p1" 2>"$T/p1.err" 3>&- & p1=$!
 (
