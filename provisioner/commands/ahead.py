@@ -23,9 +23,13 @@ _LATER = ("provisioner.commands.converge", "provisioner.verify.quick", "jinja2")
 
 
 def warm() -> None:
-    """Import in the background what is needed once the host has answered."""
+    """Import in the background: first the SSH library, which the connection waits for, then what is needed
+    once the host has answered. In this order the host does its part of the handshake meanwhile."""
 
     def load() -> None:
+        from provisioner.transport import early
+
+        early.library()
         from provisioner.steps import registry
 
         for name in _LATER:

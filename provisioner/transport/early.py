@@ -1,14 +1,8 @@
-"""The key exchange begun before Fabric is imported: both take their time, and neither needs the other.
-
-Importing Fabric costs more than `ssh HOST true` does on a fast machine, half of it Invoke (a task
-runner's parser, YAML, unittest.mock), which the SSH library imports too without needing it.
-"""
+"""The key exchange begun before Fabric is set up: both take their time, and neither needs the other."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paramiko.transport import Transport
 
-# Several hosts are connected to at once, and a lazy module is not safe to load from two threads.
-_importing = threading.Lock()
+
+def library() -> None:
+    """Import the SSH library. That takes longer than `ssh HOST true` on a fast machine, half of it for Invoke
+    (a task runner's parser, YAML, unittest.mock), which it imports too."""
+    import paramiko.transport  # noqa: F401
 
 
 def start(sock: Any, prepare: Callable[[Transport], None], banner_timeout: float) -> Transport:
@@ -26,9 +23,8 @@ def start(sock: Any, prepare: Callable[[Transport], None], banner_timeout: float
 
     Its `start_client`, which the SSH client calls as always, waits for the end of what has begun.
     """
-    with _importing:
-        _defer("invoke")
-        from paramiko.transport import Transport
+    from paramiko.transport import Transport
+
     logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks land on stderr
 
     class Started(Transport):
@@ -50,20 +46,6 @@ def start(sock: Any, prepare: Callable[[Transport], None], banner_timeout: float
 
 def fabric() -> tuple[Any, Any]:
     """Fabric's Config and Connection."""
-    with _importing:
-        from fabric import Config, Connection
+    from fabric import Config, Connection
+
     return Config, Connection
-
-
-def _defer(name: str) -> None:
-    """Have `import name` cost nothing until something of it is used (importlib's own recipe)."""
-    if name in sys.modules:
-        return
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
-        return
-    loader = importlib.util.LazyLoader(spec.loader)
-    spec.loader = loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    loader.exec_module(module)
