@@ -156,6 +156,8 @@ def _site(context: Context, version: str) -> str:
         only=[re.escape(address) for address in only(context)],
         names=[_bracketed(name) for name in context.door.names if len(name) <= _HASHED] or ["_"],
         bucket=re.escape(context.settings.store.bucket),
+        origins=[_pattern(origin) for origin in context.door.origins],
+        hosts=[_pattern(_bracketed(name)) for name in context.door.names],
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
         mlflow_port=mlflow_environment.PORT,
         store_port=STORE_PORT,
@@ -201,6 +203,11 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
+
+
+def _pattern(text: str) -> str:
+    """`text` as it stands in a quoted regular expression of nginx."""
+    return re.escape(text).replace("\\-", "-")
 
 
 def _bracketed(name: str) -> str:
