@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 commands = Commands()
 secrets_app = group("The stack's secrets: names, values, copies.")
+user_app = group("Accounts that clients log in with.")
 
 
 @app.callback()
@@ -173,6 +174,43 @@ def _(
     return import_secrets(call.options, file)
 
 
+_Name = Annotated[str, typer.Argument(metavar="NAME")]
+_Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
+_Ask = Annotated[bool, typer.Option("--ask-password", help="Ask for the password on the terminal.")]
+
+
+@command(user_app, "add")
+def _(call: Call, name: _Name, password_stdin: _Stdin = False, ask_password: _Ask = False) -> Exit:
+    """A new account; its generated password is shown once."""
+    from provisioner.commands.user import add, password_given
+
+    return add(call.options, name, password_given(stdin=password_stdin, ask=ask_password))
+
+
+@command(user_app, "passwd")
+def _(call: Call, name: _Name, password_stdin: _Stdin = False, ask_password: _Ask = False) -> Exit:
+    """Another password for an account."""
+    from provisioner.commands.user import passwd, password_given
+
+    return passwd(call.options, name, password_given(stdin=password_stdin, ask=ask_password))
+
+
+@command(user_app, "remove")
+def _(call: Call, name: _Name) -> Exit:
+    """End an account at once."""
+    from provisioner.commands.user import remove
+
+    return remove(call.options, name)
+
+
+@command(user_app, "list")
+def _(call: Call) -> Exit:
+    """The accounts that there are; no passwords."""
+    from provisioner.commands.user import list_users
+
+    return list_users(call.options)
+
+
 def _steps() -> None:
     """A command for each module of provisioner/steps that has a STEP; its help is the step's summary.
     Read as text: importing them would cost more than the whole of `--help`."""
@@ -192,6 +230,7 @@ def _step(name: str, line: str) -> None:
 
 _steps()
 commands.add("secrets", secrets_app)
+commands.add("user", user_app)
 
 
 def program() -> Any:

@@ -7,12 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from provisioner.errors import UsageError
 
 if TYPE_CHECKING:
     from provisioner.commands.options import Options
@@ -210,27 +207,12 @@ def _sudo_password(ask: bool) -> Any:
     from provisioner.secrets import Secret
 
     if ask:
-        return Secret(_asked("sudo password: "))
+        from provisioner.asking import secretly
+
+        return Secret(secretly("sudo password: ", "-K", "set PROVISION_SUDO_PASSWORD instead"))
     # Taken out of the environment: no child process shall see it.
     given = os.environ.pop("PROVISION_SUDO_PASSWORD", None)
     return Secret(given) if given else None
-
-
-def _asked(prompt: str) -> str:
-    """What is typed on the terminal, unseen. Not from a pipe: getpass would read that, and show it."""
-    import getpass
-
-    try:
-        Path("/dev/tty").open("rb").close()
-    except OSError as error:
-        raise UsageError(
-            "-K asks for a password, and there is no terminal to ask on", next="set PROVISION_SUDO_PASSWORD instead"
-        ) from error
-    try:
-        return getpass.getpass(prompt)
-    except EOFError as error:
-        print(file=sys.stderr)
-        raise KeyboardInterrupt from error
 
 
 def _say(line: str) -> None:

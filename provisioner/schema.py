@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from provisioner import checks
+from provisioner import accounts, checks
 from provisioner.keys import Key
 from provisioner.keys import key as _key
 from provisioner.values import dataclass
@@ -158,9 +158,17 @@ class Access:
     auth: str = _key(
         "password",
         checks.one_of("password", "mlflow", "none"),
-        '"password": one account, generated. "none": everyone who reaches the port (as `--no-auth`).',
+        '"password": accounts with passwords. "none": everyone who reaches the port (as `--no-auth`).',
         example='auth = "none"',
         later=checks.only(("password", "none"), "MLflow's own accounts come with a later version"),
+    )
+    users: tuple[str, ...] = _key(
+        (),
+        checks.list_of(accounts.declared),
+        "People's accounts besides `mlflow`, each with a generated password (`provision secrets show account.NAME`). "
+        "A name that is taken out stays an account: `provision user remove NAME` ends it.",
+        kind="list",
+        example='users = ["anna", "ben"]',
     )
     tls: str = _key(
         "off",
@@ -322,7 +330,6 @@ LATER: Mapping[str, str] = {
     "store.expose": "a store that listens beyond this server",
     "database.url": "a database of your own",
     "mlflow.python": "another Python than the server's",
-    "access.users": "accounts per person",
     "artifacts.prefix": "a prefix inside the bucket",
     "backup": "backups",
     "monitoring": "monitoring",

@@ -14,7 +14,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner import state
+from provisioner import accounts, state
 from provisioner.errors import ProvisionError, Refused, UsageError
 from provisioner.secrets import Secret, generate
 from provisioner.settings import Settings
@@ -37,6 +37,8 @@ class Kind:
     high: int
     make: Callable[[], Secret]
     pattern: str = r".*"
+    room: int = 0
+    """Bytes at most, 0 for no such limit."""
     when: Callable[[Settings], bool] = lambda _settings: True
     """Whether a stack of these settings has this secret; one that is there stays when it is no longer needed."""
 
@@ -45,7 +47,7 @@ class Kind:
 # takes the same. MLflow's own login wants 12 characters at least.
 NAMES: Mapping[str, Kind] = {
     "database.password": Kind("password of the database role", 8, 256, lambda: generate(32)),
-    "login": Kind("password of the account mlflow", 8, 200, lambda: generate(24)),
+    "login": Kind("password of the account mlflow", 8, accounts.HIGH, lambda: generate(24), room=accounts.HIGH),
     "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48)),
     "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48)),
     "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40)),
@@ -57,17 +59,29 @@ NAMES: Mapping[str, Kind] = {
 }
 
 
+_ACCOUNT = Kind("password of an account", 8, accounts.HIGH, lambda: generate(24), room=accounts.HIGH)
+
+
+def kind_of(name: str) -> Kind | None:
+    """What is known of the secret `name`; None for one of a newer version."""
+    return _ACCOUNT if accounts.is_secret(name) else NAMES.get(name)
+
+
 def wanted(settings: Settings) -> tuple[str, ...]:
     """The names of the secrets that a stack of these settings has."""
-    return tuple(name for name, kind in NAMES.items() if kind.when(settings))
+    users = settings.access.users if settings.access.auth != "none" else ()
+    names = [name for name, kind in NAMES.items() if kind.when(settings)]
+    return (*names, *(accounts.secret_of(user) for user in users))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One secret and how often it was replaced."""
+    """One secret and how often it was replaced. A removed one keeps its place without a value: left out, the
+    other side's copy would bring it back."""
 
     value: Secret
     generation: int
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,9 +99,14 @@ class Vault:
     def __getitem__(self, name: str) -> Secret:
         return self.entries[name].value
 
+    @property
+    def live(self) -> dict[str, Entry]:
+        """The entries that were not removed."""
+        return {name: entry for name, entry in self.entries.items() if not entry.removed}
+
     def secrets(self) -> dict[str, Secret]:
         """Every secret by name."""
-        return {name: entry.value for name, entry in self.entries.items()}
+        return {name: entry.value for name, entry in self.live.items()}
 
 
 @dataclass(frozen=True)
@@ -126,7 +145,7 @@ def check(name: str, value: str) -> Secret:
     Anything printable goes: quotes, percent signs, spaces, any script. Line breaks and control
     characters do not: they cannot pass through environment files.
     """
-    kind = NAMES.get(name)
+    kind = kind_of(name)
     low, high = (kind.low, kind.high) if kind else (1, 4096)
     if _CONTROL.search(value):
         raise UsageError(
@@ -136,6 +155,8 @@ def check(name: str, value: str) -> Secret:
         )
     if not low <= len(value) <= high:
         raise UsageError(f"the secret {name} has {len(value)} characters", next=f"use {low} to {high}")
+    if kind and kind.room and len(value.encode("utf-8", "surrogatepass")) > kind.room:
+        raise UsageError(f"the secret {name} has more than {kind.room} bytes", next="choose a shorter one")
     if kind and not re.fullmatch(kind.pattern, value):
         raise UsageError(
             f"the secret {name} has characters that the store does not take in a name",
@@ -174,7 +195,9 @@ def parse(text: str | bytes, where: str) -> Vault:
 def serialise(vault: Vault) -> str:
     """The document, secrets revealed, sorted: equal vaults give equal bytes."""
     secrets = {
-        name: {"value": entry.value.reveal(), "generation": entry.generation}
+        name: {"removed": True, "generation": entry.generation}
+        if entry.removed
+        else {"value": entry.value.reveal(), "generation": entry.generation}
         for name, entry in sorted(vault.entries.items())
     }
     document = {"schema": SCHEMA, "stack": vault.stack, "secrets": secrets}
@@ -201,7 +224,7 @@ def reconcile(
     conflicts: list[str] = []
     for name in sorted({*ours, *copies}):
         here, there = ours.get(name), copies.get(name)
-        if here and there and here.generation == there.generation and here.value != there.value:
+        if here and there and here.generation == there.generation and here != there:
             conflicts.append(name)
         decided[name] = max((e for e in (here, there) if e), key=lambda entry: entry.generation)
     if conflicts and host and controller:
@@ -209,7 +232,7 @@ def reconcile(
         raise Conflict(conflicts, host, replace(controller, home=stack), stack, named, select or f"--host {named}")
     generated = tuple(name for name in sorted(names) if name not in decided)
     for name in generated:
-        decided[name] = Entry(NAMES[name].make(), 1)
+        decided[name] = Entry(_made(name), 1)
     name_given = (host or controller or Vault(stack)).stack
     return Decision(
         Vault(name_given, dict(sorted(decided.items())), home=stack),
@@ -220,11 +243,24 @@ def reconcile(
     )
 
 
+def _made(name: str) -> Secret:
+    kind = kind_of(name)
+    if kind is None:
+        raise ValueError(f"nothing says how the secret {name} is made")
+    return kind.make()
+
+
 def changed(vault: Vault, name: str, value: Secret) -> Vault:
     """`vault` with a new value for `name`, one generation up so that it wins everywhere."""
     before = vault.entries.get(name)
     entry = Entry(value, before.generation + 1 if before else 1)
     return replace(vault, entries=dict(sorted({**vault.entries, name: entry}.items())))
+
+
+def without(vault: Vault, name: str) -> Vault:
+    """`vault` with `name` removed, one generation up so that it is removed everywhere."""
+    entry = replace(vault.entries[name], value=Secret(""), removed=True, generation=vault.entries[name].generation + 1)
+    return replace(vault, entries={**vault.entries, name: entry})
 
 
 def imported(current: Vault, document: Vault, *others: Vault) -> Vault:
@@ -234,9 +270,9 @@ def imported(current: Vault, document: Vault, *others: Vault) -> Vault:
     entries = dict(current.entries)
     for name, entry in document.entries.items():
         seen = [side.entries[name] for side in (current, *others) if name in side.entries]
-        if any(each.value != entry.value for each in seen):
+        if any((each.value, each.removed) != (entry.value, entry.removed) for each in seen):
             newest = max(each.generation for each in (entry, *seen))
-            entries[name] = Entry(entry.value, newest + 1)
+            entries[name] = replace(entry, generation=newest + 1)
         elif not seen:
             entries[name] = entry
     return replace(current, entries=dict(sorted(entries.items())))
@@ -261,13 +297,18 @@ def write_controller(vault: Vault) -> Path:
 
 
 def _entry(name: str, value: object, where: str) -> Entry:
-    if not _NAME.fullmatch(name):
+    if not (_NAME.fullmatch(name) or accounts.is_secret(name)):
         raise _unusable(where, "a secret has a name that this tool never gives")
-    if not isinstance(value, dict) or value.keys() != {"value", "generation"}:
+    forms = [{"value", "generation"}, *([{"removed", "generation"}] if accounts.is_secret(name) else [])]
+    if not isinstance(value, dict) or value.keys() not in forms:
         raise _unusable(where, f"{name}: expected value and generation")
-    secret, generation = value["value"], value["generation"]
+    secret, generation = value.get("value"), value["generation"]
     if not _whole(generation) or not 1 <= generation <= 2**31:
         raise _unusable(where, f"{name}: expected a generation from 1 on")
+    if "removed" in value:
+        if value["removed"] is not True:
+            raise _unusable(where, f"{name}: expected removed = true")
+        return Entry(Secret(""), generation, removed=True)
     if not isinstance(secret, str):
         raise _unusable(where, f"{name}: expected a string")
     try:

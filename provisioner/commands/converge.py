@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from provisioner import audit, controller, lock, record, vault
+from provisioner import accounts, audit, controller, lock, record, vault
 from provisioner.commands import safety
 from provisioner.commands.access import target, ways
 from provisioner.commands.ahead import QuickAhead
@@ -233,13 +233,27 @@ def fill(result: HostResult, view: View) -> None:
     result.fresh = not view.exists
     result.steps = {step.name: step.headline(view.context) for step in view.steps}
     result.url = "" if view.unnamed else view.context.door.url
-    result.login = view.settings.access.auth == "password"
+    result.login = view.settings.access.auth != "none"
     result.version = view.settings.mlflow.version
     result.warnings = list(view.warnings)
     result.notes = [
         f"kept {key} = {value!r} from the host's record; the inventory does not name it"
         for key, value in kept_settings(view.settings, view.request.inventory)
     ]
+    result.notes += account_notes(view)
+
+
+def account_notes(view: View) -> list[str]:
+    """Names of `access.users` that do not fit the accounts that there are."""
+    entries = view.secrets.vault.entries
+    named = {account: entry for secret, entry in entries.items() if (account := accounts.account_of(secret))}
+    return accounts.odd(
+        view.settings.access.users,
+        view.recorded.values.get("access.users", ()) if view.recorded else (),
+        [account for account, entry in named.items() if not entry.removed],
+        [account for account, entry in named.items() if entry.removed],
+        view.settings.access.auth != "none",
+    )
 
 
 def take(result: HostResult, outcome: Outcome, reporter: Reporter) -> None:

@@ -26,13 +26,14 @@ def env(options: Options, format: str) -> Exit:
 def variables(view: View) -> dict[str, str]:
     """What MLflow's client reads; secrets revealed."""
     found = {"MLFLOW_TRACKING_URI": view.named().url}
-    if view.settings.access.auth == "password":
+    if view.settings.access.auth != "none":
         found["MLFLOW_TRACKING_USERNAME"] = LOGIN
         found["MLFLOW_TRACKING_PASSWORD"] = view.context.secrets["login"].reveal()
     return found
 
 
-def _shell(values: dict[str, str]) -> str:
+def shell(values: dict[str, str]) -> str:
+    """Lines for a POSIX shell."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
@@ -57,4 +58,4 @@ def _python(values: dict[str, str]) -> str:
     return f"import os\n{lines}"
 
 
-FORMATS = {"shell": _shell, "dotenv": _dotenv, "json": _json, "python": _python}
+FORMATS = {"shell": shell, "dotenv": _dotenv, "json": _json, "python": _python}

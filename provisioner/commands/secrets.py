@@ -16,7 +16,7 @@ from provisioner.report.answer import answer
 def list_secrets(options: Options) -> Exit:
     """Names and generations; no values."""
     request = one_stack(options)
-    entries = _document(request, options).entries
+    entries = _document(request, options).live
     rows = [{"name": name, "generation": entry.generation, "what": _what(name)} for name, entry in entries.items()]
     lines = [f"{name:<22} generation {entry.generation:<4} {_what(name)}" for name, entry in entries.items()]
     answer("secrets list", lines, as_json=options.json, stack=request.id, secrets=rows)
@@ -27,8 +27,8 @@ def show_secret(options: Options, name: str) -> Exit:
     """One value, as it is, with a newline."""
     request = one_stack(options)
     document = _document(request, options)
-    if name not in document.entries:
-        raise UsageError(f"no secret is called {name}", next=f"one of: {', '.join(document.entries)}")
+    if name not in document.live:
+        raise UsageError(f"no secret is called {name}", next=f"one of: {', '.join(document.live)}")
     value = document[name].reveal()
     if options.json:
         answer("secrets show", (), as_json=True, stack=request.id, name=name, value=value)
@@ -89,7 +89,7 @@ def _document(request: StackRequest, options: Options, *, empty: bool = False) -
 
 
 def _what(name: str) -> str:
-    kind = vault.NAMES.get(name)
+    kind = vault.kind_of(name)
     return kind.doc if kind else ""
 
 

@@ -153,7 +153,7 @@ def look(
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
-    mine = [*_record_resources(settings, decision.vault, request.id, deep), *(r for s in steps for r in built[s.name])]
+    mine = [*record_resources(settings, decision.vault, request.id), *(r for s in steps for r in built[s.name])]
     theirs = [r for s in under for r in built[s.name]]
     if clients:
         seen = observe(session, [*mine, *theirs], seen)
@@ -270,7 +270,8 @@ def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[p
     return [*looks, *plan.probes_of(r for resources in built.values() for r in resources)]
 
 
-def _record_resources(settings: Settings, secrets: vault.Vault, stack: str, deep: bool) -> list[Resource]:
+def record_resources(settings: Settings, secrets: vault.Vault, stack: str) -> list[Resource]:
+    """The files in which the host keeps the stack's settings and secrets."""
     text = record.dump_recorded(settings, stack)
     files: list[Resource] = [
         Directory(id="directory:etc-provision", path="/etc/provision"),

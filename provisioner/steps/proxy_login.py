@@ -1,4 +1,4 @@
-"""The account at the door, as nginx reads it."""
+"""The accounts at the door, as nginx reads them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import hmac
 from collections.abc import Mapping
 from functools import lru_cache
 
+from provisioner.accounts import passwords
 from provisioner.secrets import Secret
 
-ACCOUNT = "mlflow"
 COST = 5
 """2^5 rounds: nginx checks the password at every request, 4 ms of a core (measured)."""
 
@@ -27,18 +27,18 @@ def accounts(secrets: Mapping[str, Secret]) -> str:
     that the file's readers do not have: made from the password alone it would be a quick way to
     guess it.
     """
-    return _file(secrets.get("login") or Secret(""), secrets.get("mlflow.flask-key") or Secret(""))
+    key = secrets.get("mlflow.flask-key") or Secret("")
+    lines = [f"{name}:{_hashed(name, password, key)}\n" for name, password in passwords(secrets).items()]
+    return f"{HEAD}: `provision user` changes accounts, `provision secrets show` tells passwords.\n{''.join(lines)}"
 
 
-@lru_cache(maxsize=8)
-def _file(login: Secret, flask_key: Secret) -> str:
+@lru_cache(maxsize=1024)
+def _hashed(name: str, password: Secret, flask_key: Secret) -> str:
     import bcrypt
 
-    password, key = login.reveal().encode(), flask_key.reveal().encode()
-    salt = hmac.digest(key, b"nginx account " + ACCOUNT.encode() + b" " + password, hashlib.sha256)[:16]
-    # bcrypt, and crypt(3) with it, reads 72 bytes.
-    line = bcrypt.hashpw(password[:72], b"$2b$%02d$" % COST + _encoded(salt)).decode()
-    return f"{HEAD}: the password is shown by `provision secrets show login`.\n{ACCOUNT}:{line}\n"
+    value, key = password.reveal().encode(), flask_key.reveal().encode()
+    salt = hmac.digest(key, b"nginx account " + name.encode() + b" " + value, hashlib.sha256)[:16]
+    return bcrypt.hashpw(value, b"$2b$%02d$" % COST + _encoded(salt)).decode()
 
 
 def _encoded(salt: bytes) -> bytes:

@@ -179,10 +179,6 @@ def test_the_same_secrets_give_the_same_account_and_its_hash_is_the_password_s()
     assert other.split("$")[3][:22] != digest.split("$")[3][:22]
 
 
-def test_a_password_longer_than_bcrypt_reads_is_no_error() -> None:
-    assert accounts({**SECRETS, "login": Secret("ä" * 200)})
-
-
 def guest() -> Context:
     main = PathState("file", content=b"user web;")
     seen = Seen({PackageProbe("nginx"): PackageState(True, "1.22")})

@@ -14,7 +14,9 @@ from provisioner.errors import Exit, Refused, UsageError
 from provisioner.secrets import Secret
 from provisioner.vault import Entry, Vault
 
-values = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=8, max_size=40)
+values = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=8, max_size=40).filter(
+    lambda value: len(value.encode()) <= 72
+)
 free_names = st.sampled_from(["login", "database.password", "mlflow.later", "store.user.secret"])
 
 
