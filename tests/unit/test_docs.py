@@ -104,3 +104,11 @@ def test_every_dataclass_says_what_it_is() -> None:
     bare = re.compile(r'^@dataclass[^\n]*\nclass ([^\n]*):\n(?!    """)', re.MULTILINE)
     found = [f"{path.name}: {name}" for path in package.rglob("*.py") for name in bare.findall(path.read_text())]
     assert found == []
+
+
+def test_dataclasses_are_those_that_cost_little_to_define() -> None:
+    """The programs that are sent to a host have the standard library only."""
+    package = Path(provisioner.__file__).parent
+    dear = re.compile(r"^from dataclasses import [^\n]*\bdataclass\b", re.MULTILINE)
+    found = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if dear.search(path.read_text())}
+    assert found == {"runtime/host_index.py"}
