@@ -16,7 +16,12 @@ from provisioner.engine.quoting import word
 from provisioner.errors import Exit
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
+from provisioner.resources.bucket import Bucket
+from provisioner.resources.bucketcount import Count, count
+from provisioner.resources.postgresql.rows import MOST, RowsProbe
 from provisioner.resources.unit import Service, UnitState
+from provisioner.steps import version
+from provisioner.steps.postgres import chosen
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
@@ -26,7 +31,6 @@ class Usage:
     """Bytes used below a directory and free on its disk; None where counting took too long."""
 
     used: int | None
-    files: int | None
     free: int | None
 
 
@@ -35,8 +39,6 @@ class UsageProbe(Probe[Usage]):
     """How full a directory and its disk are; counting is given up after 5 s."""
 
     path: str
-    pattern: str = ""
-    """Files of this name are counted (`find -name`)."""
 
     kind: ClassVar[str] = "usage"
 
@@ -47,17 +49,16 @@ class UsageProbe(Probe[Usage]):
             path = word(p.path)
             lines += [
                 f"u=$(timeout 5 du -sk -- {path} 2>/dev/null | cut -f1)",
-                f"n=$(timeout 5 find {path} -name {word(p.pattern)} 2>/dev/null | wc -l)" if p.pattern else "n=",
                 f"f=$(df -Pk -- {path} 2>/dev/null | sed -n '2s/^.*[^0-9]\\([0-9][0-9]*\\)  *[0-9][0-9]*% .*/\\1/p')",
-                'echo "$u|$n|$f"',
+                'echo "$u|$f"',
             ]
         return "\n".join(lines)
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[Usage]:
         for line in output.decode("utf-8", "replace").splitlines():
-            used, files, free = (int(field) if field.strip().isdigit() else None for field in line.split("|"))
-            yield Usage(None if used is None else used * 1024, files, None if free is None else free * 1024)
+            used, free = (int(field) * 1024 if field.strip().isdigit() else None for field in line.split("|"))
+            yield Usage(used, free)
 
 
 def status(options: Options, reporter: Reporter) -> Exit:
@@ -69,8 +70,11 @@ def status(options: Options, reporter: Reporter) -> Exit:
         if not view.exists:
             raise NoStack(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")
         fill(result, view)
-        services = {r.unit: view.seen[r.probe] for r in view.resources if isinstance(r, Service)}
-        result.extra["services"] = [_service(unit, state) for unit, state in services.items()]
+        versions = {step.name: version(step, view.context) for step in view.all_steps}
+        services = {r.unit: (r.step, view.seen[r.probe]) for r in view.resources if isinstance(r, Service)}
+        result.extra["services"] = [
+            _service(unit, versions.get(step, ""), state) for unit, (step, state) in services.items()
+        ]
         result.extra["data"] = _data(session, view)
         if view.unnamed is None:
             _answers(result, view, request)
@@ -84,9 +88,10 @@ def status(options: Options, reporter: Reporter) -> Exit:
     return run_on_hosts("status", options, reporter, work)[0]
 
 
-def _service(unit: str, state: UnitState) -> dict[str, object]:
+def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:
     return {
         "unit": unit,
+        "version": version or None,
         "active": state.active,
         "enabled": state.enabled,
         "seconds": round(state.since),
@@ -99,9 +104,36 @@ def _service(unit: str, state: UnitState) -> dict[str, object]:
 def _data(session: Session, view: View) -> list[dict[str, object]]:
     bucket = UsageProbe(view.settings.store.data)
     database = UsageProbe("/var/lib/postgresql")
-    seen = probe.look(session, [bucket, database])
-    rows = (("store", bucket), ("database", database))
-    return [{"what": name, "path": p.path, "used": seen[p].used, "free": seen[p].free} for name, p in rows]
+    rows = RowsProbe(chosen(view.context).version, view.settings.database.name, "experiments", "runs")
+    seen = probe.look(session, [bucket, database, rows])
+    found = _objects(session, view)
+    counted = seen[rows]
+    return [
+        {
+            **_used("store", bucket, seen[bucket]),
+            "objects": found.objects if found else None,
+            "objects_bytes": found.size if found else None,
+            "more_objects": found.more if found else None,
+        },
+        {
+            **_used("database", database, seen[database]),
+            "experiments": counted[0] if counted else None,
+            "runs": counted[1] if counted else None,
+            "more_runs": counted[1] >= MOST if counted else None,
+        },
+    ]
+
+
+def _used(what: str, probe: UsageProbe, usage: Usage) -> dict[str, object]:
+    return {"what": what, "path": probe.path, "used": usage.used, "free": usage.free}
+
+
+def _objects(session: Session, view: View) -> Count | None:
+    """What the store lists; None where it does not run or does not answer."""
+    for resource in view.resources:
+        if isinstance(resource, Bucket) and resource.ready(view.seen):
+            return count(resource.store, session, resource.bucket)
+    return None
 
 
 def _answers(result: HostResult, view: View, request: StackRequest) -> None:

@@ -21,16 +21,15 @@ def lines(result: HostResult, width: int) -> list[str]:
     now = time.strftime("%d %b %H:%M UTC", time.gmtime())
     head = "   ".join(part for part in (f"{result.host:<12} {result.url}".rstrip(), said) if part)
     found = [f"{head:<{max(len(head), width - len(now) - 1)}} {now}", ""]
-    found.append(f"{'service':<28} {'state':<9} {'since':>7} {'restarts':>9} {'memory':>9}")
-    for row in result.extra.get("services", []):
-        found.append(_service(row))
-    found += ["", f"{'version':<12} what runs"]
-    found += [f"{step:<12} {headline}"[:width] for step, headline in result.steps.items() if headline]
-    found += ["", f"{'data':<12} {'used':<12} free"]
+    services = [row for row in result.extra.get("services", []) if _telling(row)]
+    name = max((len(_short(row)) for row in services), default=0) + 2
+    found.append(f"{'service':<{name}}{'version':<12} {'state':<8} {'since':>7} {'restarts':>9} {'memory':>8}")
+    found += [_service(row, name) for row in services]
+    found += ["", f"{'data':<10} {'used':<10} {'holds':<28} free"]
     for row in result.extra.get("data", []):
         used = "not counted" if row["used"] is None else size(row["used"])
         free = "" if row["free"] is None else f"{size(row['free'])} at {row['path']}"
-        found.append(f"{row['what']:<12} {used:<12} {free}")
+        found.append(f"{row['what']:<10} {used:<10} {_holds(row):<28} {free}".rstrip())
     names = ", ".join(p.change.title or p.id for p in result.changes[:4])
     if result.changes:
         found += ["", f"{'drift':<12} {len(result.changes)} of {result.total}:  {names}"[:width]]
@@ -44,14 +43,41 @@ def lines(result: HostResult, width: int) -> list[str]:
     return found
 
 
-def _service(row: dict[str, Any]) -> str:
-    memory = "" if row["memory"] is None else size(row["memory"])
-    most = "" if row["memory_max"] is None else f"   of {size(row['memory_max'])}"
+def _telling(row: dict[str, Any]) -> bool:
+    """Not the wrapper that starts PostgreSQL's clusters at boot, while it is as it should be."""
+    return row["unit"] != "postgresql.service" or _state(row) != "active"
+
+
+def _short(row: dict[str, Any]) -> str:
+    return str(row["unit"]).removesuffix(".service")
+
+
+def _state(row: dict[str, Any]) -> str:
     # A cluster of Debian's PostgreSQL is enabled-runtime: its wrapper starts it.
     usual = {"enabled", "enabled-runtime", "static", "alias", "generated", "indirect"}
-    state = row["active"] if row["enabled"] in usual else f"{row['active']}, {row['enabled']}"
+    return row["active"] if row["enabled"] in usual else f"{row['active']}, {row['enabled']}"
+
+
+def _service(row: dict[str, Any], name: int) -> str:
+    memory = "" if row["memory"] is None else size(row["memory"])
+    most = "" if row["memory_max"] is None else f"   of {size(row['memory_max'])}"
     since = _span(row["seconds"]) if row["active"] == "active" else ""
-    return f"{row['unit']:<28} {state:<9} {since:>7} {row['restarts']:>9} {memory:>9}{most}".rstrip()
+    line = f"{_short(row):<{name}}{row.get('version') or '':<12} {_state(row):<8} {since:>7} {row['restarts']:>9}"
+    return f"{line} {memory:>8}{most}".rstrip()
+
+
+def _holds(row: dict[str, Any]) -> str:
+    if row.get("objects") is not None:
+        more = row["more_objects"]
+        return f"{_number(row['objects'], 'object', more)}, {size(row['objects_bytes'])}{'+' if more else ''}"
+    if row.get("runs") is not None:
+        return f"{_number(row['runs'], 'run', row['more_runs'])}, {_number(row['experiments'], 'experiment')}"
+    return ""
+
+
+def _number(count: int, word: str, more: bool = False) -> str:
+    """`1 run`, `12,480 runs`, `10,000+ objects`."""
+    return f"{count:,}{'+' if more else ''} {word}{'' if count == 1 else 's'}"
 
 
 def _span(seconds: int) -> str:

@@ -115,6 +115,12 @@ def settled(context: Context, steps: Iterable[Step]) -> Settings:
     return settings
 
 
+def version(step: Step, context: Context) -> str:
+    """The version of what a step's service runs, as it was seen; empty for a step without a service."""
+    told: Callable[[Context], str] | None = getattr(step, "version", None)
+    return told(context) if told is not None else ""
+
+
 def needed(step: Step, steps: Sequence[Step]) -> list[Step]:
     """The steps that `step` needs, directly or not, in order."""
     wanted = set(step.needs)

@@ -99,6 +99,9 @@ class Minio:
         yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO", ENVIRONMENT)
         yield from _program_check(context)
 
+    def version(self, context: Context) -> str:
+        return _build(context).day
+
     def headline(self, context: Context) -> str:
         found = _build(context)
         holes = ", with known holes" if found.holes else ""

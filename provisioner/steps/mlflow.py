@@ -110,6 +110,9 @@ class Mlflow:
     def preflight(self, context: Context) -> Iterable[Check]:
         return checks(context, environment(context), drop_ins(context))
 
+    def version(self, context: Context) -> str:
+        return context.settings.mlflow.version
+
     def headline(self, context: Context) -> str:
         workers = context.settings.mlflow.workers
         return f"{context.settings.mlflow.version}, {workers} worker{'s' if workers > 1 else ''}"

@@ -152,6 +152,9 @@ class Postgres:
             wanted=settings(context),
         )
 
+    def version(self, context: Context) -> str:
+        return state(context).version
+
     def headline(self, context: Context) -> str:
         version = state(context).version or chosen(context).version
         reach = "loopback and " + ", ".join(context.settings.database.allow)

@@ -120,6 +120,12 @@ class Proxy:
         yield _port(context)
         yield from _guest(context)
 
+    def version(self, context: Context) -> str:
+        state = context.seen.get(PackageProbe("nginx"))
+        # Debian's `1:1.22.1-9+deb12u1` is nginx 1.22.1.
+        found = re.match(r"(?:\d+:)?([0-9.]+)", str(state.version)) if state is not None and state.installed else None
+        return found[1] if found else ""
+
     def headline(self, context: Context) -> str:
         login = "" if context.settings.access.auth == "password" else ", no login"
         return f"nginx on port {context.door.port}{login}"

@@ -113,6 +113,9 @@ class SeaweedFS:
         yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS", ENVIRONMENT)
         yield from _index(context)
 
+    def version(self, context: Context) -> str:
+        return WEED.version
+
     def headline(self, context: Context) -> str:
         return f"SeaweedFS {WEED.version}, data in {context.settings.store.data}"
 

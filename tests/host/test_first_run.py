@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from provisioner.runtime import mlflow as runtime
+
 from .conftest import PRIVATE_KEY, Operator, Ran, Stack
 
 STATUSES = {"ok", "warn", "skip"}
@@ -149,7 +151,16 @@ def test_status_tells_services_data_and_drift(stack: Stack) -> None:
     assert services.keys() >= set(stack.units)
     assert {service["active"] for service in services.values()} == {"active"}
     assert run.host["answer"]["ok"]
+    assert services["mlflow-server.service"]["version"] == runtime.VERSION
+    assert all(services[unit]["version"] for unit in stack.units)
     assert all(row["free"] > 0 for row in run.host["data"])
+    store, database = run.host["data"]
+    # At least the artifacts and the run of the verification.
+    assert store["objects"] >= 1
+    assert store["objects_bytes"] >= 5_000_000
+    counted = stack.on("runuser -u postgres -- psql -qXAt -d mlflow -c 'SELECT count(*) FROM runs'")
+    assert database["runs"] == int(counted) >= 1
+    assert database["experiments"] >= 2
     drifted = stack.operator.run("status", *stack.reach())
     assert "drift" in drifted.out
 

@@ -102,8 +102,10 @@ def test_status_is_one_screen(stack: Stack, run: Open, width: int) -> None:
         lines = window.lines()
         assert not too_long(window)
     assert len(lines) < 30
-    for words in (stack.url, "mlflow-server.service", "seaweedfs.service", "nginx.service", "drift        none"):
+    for words in (stack.url, "drift        none", " objects, ", " experiments"):
         assert words in "\n".join(lines)
+    for service in ("mlflow-server", "seaweedfs", "nginx", "postgresql@"):
+        assert any(re.match(rf"{service}\S* +\d[\d.]+ +active ", line) for line in lines), service
 
 
 def test_a_repair_is_shown_while_it_runs_and_told_when_it_is_done(stack: Stack, run: Open) -> None:

@@ -65,6 +65,39 @@ def test_a_plan_that_a_run_would_refuse_shows_its_changes_and_why_not() -> None:
         assert "nothing to change: 3 of 3 as wanted" in out
 
 
+def service(unit: str, **more: Any) -> dict[str, Any]:
+    usual = {"active": "active", "enabled": "enabled", "seconds": 86400 * 19, "restarts": 0, "memory": None}
+    return {"unit": unit, "version": None, "memory_max": None, **usual, **more}
+
+
+def test_status_has_one_table_of_services_and_says_what_is_held() -> None:
+    services = [
+        service("postgresql@16-main.service", version="16.10", enabled="enabled-runtime", memory=188_000_000),
+        service("postgresql.service"),
+        service("mlflow-server.service", version="3.17.2", memory=641_000_000, memory_max=3_000_000_000),
+        service("nginx.service", active="failed", enabled="disabled"),
+    ]
+    data = [
+        {"what": "store", "path": "/opt/minio/data", "used": 184 * 10**9, "free": 61 * 10**9}
+        | {"objects": 10_000, "objects_bytes": 10**9, "more_objects": True},
+        {"what": "database", "path": "/var/lib/postgresql", "used": None, "free": None}
+        | {"runs": 12_480, "experiments": 1, "more_runs": False},
+    ]
+    extra = {"answer": {"ok": True, "milliseconds": 14.0}, "services": services, "data": data}
+    out, _ = shown(HostResult("h", total=3, url="http://h:5000", extra=extra), "status")
+    lines = out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    (head,) = (line for line in lines if line.startswith("service"))
+    (database,) = (line for line in lines if line.startswith("postgresql"))
+    assert database.split() == ["postgresql@16-main", "16.10", "active", "19", "d", "0", "188", "MB"]
+    assert head.index("version") == database.index("16.10")
+    (mlflow,) = (line for line in lines if line.startswith("mlflow-server"))
+    assert mlflow.endswith("641 MB   of 3.0 GB")
+    assert any(line.startswith("nginx") and "failed, disabled" in line for line in lines)
+    assert any("10,000+ objects, 1.0 GB+" in line and "61 GB at /opt/minio/data" in line for line in lines)
+    assert any("not counted" in line and "12,480 runs, 1 experiment" in line for line in lines)
+
+
 def test_a_status_tells_what_a_run_refuses_beside_everything_else() -> None:
     refused = Refused("another schema", why="made by another version", next="keep that version")
     result = HostResult("h", total=3, refused=[refused], exit=Exit.FAILED, extra={"answer": {"ok": False}})

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from provisioner.engine.probe import Seen
 from provisioner.errors import ProvisionError
-from provisioner.resources import s3
+from provisioner.resources import bucketcount, s3
 from provisioner.resources.bucket import Bucket, BucketState
+from provisioner.resources.bucketcount import Count, count
 from provisioner.resources.s3 import Answer, Key, Store, signed
 from provisioner.resources.s3user import Policy, PolicyState, User, UserState, bucket_policy, rules
 from provisioner.resources.unit import UnitProbe, UnitState
@@ -178,6 +179,29 @@ def test_looks_share_one_forward_and_a_closed_connection_is_opened_again(
     assert bucket.look(session)[bucket.key] == BucketState(True)  # type: ignore[arg-type]
     assert bucket.look(session)[bucket.key] == BucketState(False)  # type: ignore[arg-type]
     assert session.forwards == 1
+
+
+def listed(sizes: list[int], token: str = "") -> bytes:
+    objects = "".join(f"<Contents><Key>a&lt;Size&gt;</Key><Size>{size}</Size></Contents>" for size in sizes)
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    return f"200<ListBucketResult>{more}{objects}</ListBucketResult>".encode()
+
+
+def test_objects_are_counted_page_by_page_and_no_further_than_a_reader_needs(
+    server: tuple[Forwarded, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session: Any = server[0]
+    replies = server[1]
+    store = Store(ROOT, 9000, "store.service")
+    replies += [listed([5, 7], "a&amp;b"), listed([1])]
+    assert count(store, session, "b") == Count(3, 13)
+    replies += [listed([])]
+    assert count(store, session, "b") == Count(0, 0)
+    monkeypatch.setattr(bucketcount, "MOST", 4)
+    replies += [listed([1, 1], "t"), listed([1, 1], "t"), listed([1])]
+    assert count(store, session, "b") == Count(4, 4, more=True)
+    replies[:] = [b"403<Code>AccessDenied</Code>"]
+    assert count(store, session, "b") is None
 
 
 def test_a_refused_key_and_a_silent_port_are_told_apart(

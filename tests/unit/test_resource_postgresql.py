@@ -20,6 +20,7 @@ from provisioner.resources.postgresql.database import Database, Identity
 from provisioner.resources.postgresql.hba import Access
 from provisioner.resources.postgresql.overrides import Overrides
 from provisioner.resources.postgresql.role import Role
+from provisioner.resources.postgresql.rows import RowsProbe
 from provisioner.resources.postgresql.server import (
     ATTRIBUTES,
     DOWN,
@@ -309,6 +310,7 @@ PROBES = [
     (ServerProbe, [SERVER, ServerProbe("17", "mlflow", "mlflow")]),
     (ClusterUnitProbe, [ClusterUnitProbe(CLUSTER.unit), ClusterUnitProbe(Cluster("17").unit)]),
     (MarkProbe, [MarkProbe("database.mlflow")]),
+    (RowsProbe, [RowsProbe("15", "mlflow", "experiments", "runs"), RowsProbe("17", "a'b", "x", "y")]),
 ]
 
 
@@ -339,6 +341,12 @@ def test_systemd_is_asked_for_the_units_of_the_clusters_that_are_there(shell: li
     done = shells.run(shell, (stand_in + fragment).encode())
     found = list(ClusterUnitProbe.parse(probes, done.stdout))
     assert [state.active for state in found] == ["active", "inactive"]
+
+
+def test_rows_are_counted_or_not_known() -> None:
+    probes = [RowsProbe(version, "mlflow", "experiments", "runs") for version in ("14", "15", "16", "17")]
+    output = b"1|2|12480\n2|x|1\n\xff\n3|1\n"
+    assert list(RowsProbe.parse(probes, output)) == [None, (2, 12480), None, None]
 
 
 def test_the_answer_of_a_server_is_read_and_its_noise_is_kept_as_an_error() -> None:

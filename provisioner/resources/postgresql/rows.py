@@ -1,0 +1,50 @@
+"""How many rows tables have: for a reader, never for a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from provisioner import assets
+from provisioner.engine.probe import Probe
+from provisioner.engine.quoting import word
+from provisioner.resources.postgresql import psql
+
+MOST = 1_000_000
+"""Rows are counted up to here."""
+
+
+@dataclass(frozen=True)
+class RowsProbe(Probe[tuple[int, int] | None]):
+    """Rows of two tables of a database, each at most MOST; None where they could not be counted."""
+
+    version: str
+    """Of the cluster VERSION/main."""
+    database: str
+    one: str
+    other: str
+
+    kind: ClassVar[str] = "rows"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        lines = [psql.READ_ONLY]
+        for number, p in enumerate(probes):
+            variables = {"one": p.one, "other": p.other, "most": str(MOST)}
+            lines.append(
+                f"(\n{psql.functions(p.version)}\n{psql.find_port(p.version)}\n"
+                f'[ -n "$port" ] || exit 0\n'
+                f"n=$({psql.feed(assets.sql('postgresql/rows.sql'), variables)} | administer {word(p.database)} "
+                f'2>/dev/null) && echo "{number}|$n"\n) || :'
+            )
+        return "\n".join(lines)
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[tuple[int, int] | None]:
+        found: dict[int, tuple[int, int]] = {}
+        for line in output.decode("ascii", "replace").splitlines():
+            fields = line.split("|")
+            if len(fields) == 3 and all(field.isdigit() for field in fields):
+                found[int(fields[0])] = int(fields[1]), int(fields[2])
+        return [found.get(number) for number in range(len(probes))]
