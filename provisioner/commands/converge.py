@@ -132,6 +132,7 @@ class Converge:
         )
         try:
             run.all()
+            self.result.keep = keep(self.result.changes)
         finally:
             audit.append(self.request.id, collector.audited)
 
@@ -220,6 +221,14 @@ class Collector:
             self._left[step] -= 1
             if self._left[step] == 0:
                 reporter.step_done(result, step, self._headlines.get(step, ""), result.step_seconds.get(step, 0.0))
+
+
+def keep(changes: Sequence[Planned]) -> list[str]:
+    """How to keep what was edited on the host. Nothing where the settings were changed in this run: then
+    that is why the files differed."""
+    if any(planned.id == "file:stack.toml" for planned in changes):
+        return []
+    return list(dict.fromkeys(line for planned in changes for line in planned.change.keep.splitlines()))
 
 
 def fill(result: HostResult, view: View) -> None:

@@ -282,7 +282,7 @@ def record_resources(settings: Settings, secrets: vault.Vault, stack: str) -> li
             mode=0o600,
             hide=("*",),
         ),
-        File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644),
+        File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644, edited=False),
     ]
     return [resource.of(RECORD_STEP) for resource in files]
 

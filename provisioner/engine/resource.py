@@ -47,6 +47,8 @@ class Change:
     """Something that cannot be brought back (a database that was gone is created empty)."""
     asks: str | None = None
     """Needs the user's consent (`--yes`): foreign content is replaced or destroyed."""
+    keep: str = ""
+    """What to set, to have what this change undoes: `[mlflow] memory = "512M"`."""
     download: int = 0
     """Bytes the host or the operator will fetch, when known."""
     payload: Any = None

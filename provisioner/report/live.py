@@ -14,8 +14,9 @@ from rich.text import Text
 from provisioner.engine.check import Check
 from provisioner.engine.events import Begun, Event, Failed, Said
 from provisioner.report import summary
+from provisioner.report.changes import STEP
 from provisioner.report.model import HostResult
-from provisioner.report.text import clean
+from provisioner.report.text import clean, flush_right
 
 _STYLES = (
     ("FAIL", "bold red"),
@@ -47,9 +48,9 @@ class Live:
         lines = []
         with self._lock:
             for (host, step), (begun, text) in self._running.items():
-                name = f"{host} {step}" if len(self._hosts) > 1 else f"{step:<{summary.STEP}}"
+                name = f"{host} {step}" if len(self._hosts) > 1 else f"{step:<{STEP}}"
                 left = f"{name}  {text}"
-                lines.append(summary.flush_right(left, f"{time.monotonic() - begun:.1f} s", self._width))
+                lines.append(flush_right(left, f"{time.monotonic() - begun:.1f} s", self._width))
         return Text(clean("\n".join(lines)), style="dim")
 
     def _start(self) -> None:
@@ -84,7 +85,7 @@ class Live:
             self._update(result.host, event.step, event.text)
         elif isinstance(event, Failed):
             self._end(result.host, event.planned.step)
-            self._say(f"{event.planned.step:<{summary.STEP}}  failed: {event.planned.change.title or event.planned.id}")
+            self._say(f"{event.planned.step:<{STEP}}  failed: {event.planned.change.title or event.planned.id}")
 
     def _update(self, host: str, step: str, text: str) -> None:
         with self._lock:

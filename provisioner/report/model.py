@@ -48,6 +48,8 @@ class HostResult:
     """A plan that was asked to show lines."""
     kept: list[str] = field(default_factory=list)
     """Paths on the host where what was replaced is kept."""
+    keep: list[str] = field(default_factory=list)
+    """What to say in the inventory to have what was edited on the host: `[mlflow] memory = "512M"`."""
     notes: list[str] = field(default_factory=list)
     """Sentences a user should know of: a kept setting, a foreign file that was left alone."""
     warnings: list[str] = field(default_factory=list)
@@ -116,6 +118,7 @@ def _change(planned: Planned) -> dict[str, Any]:
         "reason": masked(change.reason),
         "interrupts": change.interrupts,
         "loss": change.loss,
+        "keep": change.keep or None,
         "seconds": None if planned.seconds is None else round(planned.seconds, 3),
         "diff": [masked(line) for line in change.diff] or None,
     }

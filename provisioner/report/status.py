@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from provisioner.report.model import HostResult
@@ -30,9 +31,9 @@ def lines(result: HostResult, width: int) -> list[str]:
         used = "not counted" if row["used"] is None else size(row["used"])
         free = "" if row["free"] is None else f"{size(row['free'])} at {row['path']}"
         found.append(f"{row['what']:<10} {used:<10} {_holds(row):<28} {free}".rstrip())
-    names = ", ".join(p.change.title or p.id for p in result.changes[:4])
     if result.changes:
-        found += ["", f"{'drift':<12} {len(result.changes)} of {result.total}:  {names}"[:width]]
+        head = f"{'drift':<12} {len(result.changes)} of {result.total}:  "
+        found += ["", head + _some([p.change.title or p.id for p in result.changes], width - len(head))]
         found += [f"             provision plan --diff {result.select}".rstrip()]
     elif result.total and not result.refused:
         found += ["", f"{'drift':<12} none, {result.total} of {result.total} as wanted"]
@@ -78,6 +79,16 @@ def _holds(row: dict[str, Any]) -> str:
 def _number(count: int, word: str, more: bool = False) -> str:
     """`1 run`, `12,480 runs`, `10,000+ objects`."""
     return f"{count:,}{'+' if more else ''} {word}{'' if count == 1 else 's'}"
+
+
+def _some(names: Sequence[str], room: int) -> str:
+    """As many as there is room for, whole, and how many more there are; always the first."""
+    for count in range(len(names), 0, -1):
+        left = len(names) - count
+        text = ", ".join(names[:count]) + (f" and {left} more" if left else "")
+        if len(text) <= room or count == 1:
+            return text
+    return ""
 
 
 def _span(seconds: int) -> str:

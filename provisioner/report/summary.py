@@ -11,32 +11,15 @@ from pathlib import Path
 
 from provisioner import state
 from provisioner.engine.check import Check
-from provisioner.engine.resource import Planned
 from provisioner.errors import ProvisionError
 from provisioner.report import status
+from provisioner.report.changes import STEP, change_lines, counts, downloads
 from provisioner.report.model import HostResult
-from provisioner.report.text import clean, size
+from provisioner.report.text import clean, flush_right, plural, size
 
-STEP = 11
-"""Columns of a step's name."""
-_MARKS = {"create": "+", "remove": "-", "start": ">", "restart": ">", "reload": ">", "run": ">", "check": "?"}
 _THROUGH_SSH = "Seen through the SSH connection: not proven from a client's network."
 _MANY = 14
 """More changes than this are told by step, not one by one (all with -v)."""
-
-
-def flush_right(left: str, right: str, width: int) -> str:
-    room = width - len(right) - 1
-    return f"{_cut(left, room):<{room}} {right}".rstrip()
-
-
-def _cut(text: str, room: int) -> str:
-    text = clean(text)
-    return text if len(text) <= room else text[: room - 3] + "..."
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def greeting(result: HostResult) -> list[str]:
@@ -68,74 +51,6 @@ def _release(pretty: str) -> str:
 
 def step_line(step: str, headline: str, seconds: float, width: int) -> str:
     return flush_right(f"{step:<{STEP}}  {headline}", f"{seconds:.1f} s", width)
-
-
-# --- changes ---------------------------------------------------------------------------------
-
-
-def change_lines(changes: Sequence[Planned], width: int, *, diff: bool, planned: bool) -> list[str]:
-    """One block a change: mark, what, why, cost; its step named once."""
-    lines: list[str] = []
-    last = ""
-    for each in changes:
-        change = each.change
-        mark = _MARKS.get(change.action, "~")
-        name = each.step if each.step != last else ""
-        last = each.step
-        seconds = f"{each.seconds:.1f} s" if each.seconds is not None and each.seconds >= 0.05 else ""
-        head = f"{name:<{STEP}}{mark} {change.title or each.id}"
-        if mark == ">" and not planned:
-            head = f"{name:<{STEP}}> {change.title or each.id} {_past(change.action)}"
-            short = len(head) + len(change.reason) + len(seconds) + 3 <= width
-            lines.append(flush_right(f"{head}, {change.reason}" if short else head, seconds, width))
-            lines += [] if short else _wrapped(change.reason, width)
-        else:
-            lines.append(flush_right(head, seconds, width))
-            if change.reason != "absent":
-                lines += _wrapped(change.reason, width)
-        if diff:
-            lines += [" " * (STEP + 4) + _cut(line, width - STEP - 4) for line in change.diff]
-        if change.interrupts and (planned or mark != ">"):
-            lines += _hanging(f"> {change.interrupts}", STEP, 2, width)
-        if change.loss:
-            lines += [" " * STEP + f"LOST  {line}" for line in textwrap.wrap(change.loss, width - STEP - 6)]
-    return lines
-
-
-def _past(action: str) -> str:
-    return {"start": "started", "restart": "restarted", "reload": "reloaded"}.get(action, "done")
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return [" " * (STEP + 4) + line for line in textwrap.wrap(clean(text), width - STEP - 4)]
-
-
-def _hanging(text: str, indent: int, deeper: int, width: int) -> list[str]:
-    """`text` from column `indent` on, its further lines `deeper` columns to the right."""
-    first = " " * indent
-    return textwrap.wrap(
-        clean(text),
-        max(40, width),
-        initial_indent=first,
-        subsequent_indent=first + " " * deeper,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def counts(changes: Sequence[Planned]) -> str:
-    """`3 changes, 1 reload, 1 restart`."""
-    parts = [plural(len(changes), "change")]
-    for action in ("reload", "restart"):
-        number = sum(1 for p in changes if p.change.action == action)
-        if number:
-            parts.append(plural(number, action))
-    return ", ".join(parts)
-
-
-def downloads(changes: Sequence[Planned]) -> str:
-    total = sum(p.change.download for p in changes)
-    return f", {size(total)} downloaded" if total else ""
 
 
 # --- checks ----------------------------------------------------------------------------------
@@ -242,14 +157,21 @@ def _home(path: Path) -> str:
 def _repaired(command: str, result: HostResult, width: int, verbose: int) -> list[str]:
     lines: list[str] = []
     if len(result.changes) <= _MANY or verbose:
-        lines += ["", *change_lines(result.changes, width, diff=verbose > 0, planned=False)]
-    word = "Repaired" if command == "apply" else "Done"
+        # As planned, not as they happened to end side by side: each step once.
+        order = {planned.id: number for number, planned in enumerate(result.planned)}
+        changes = sorted(result.changes, key=lambda planned: order.get(planned.id, len(order)))
+        lines += ["", *change_lines(changes, width, diff=verbose > 0, planned=False)]
+    chosen = any(planned.id == "file:stack.toml" for planned in result.changes)
+    word = "Done" if chosen or command != "apply" else "Repaired"
     away = sum(p.seconds or 0.0 for p in result.changes if p.change.action == "restart")
     cost = f", services away for {away:.1f} s" if away >= 0.05 else ""
     lines += ["", f"{word} in {result.seconds:.1f} s: {counts(result.changes)}{downloads(result.changes)}{cost}."]
     if result.kept:
         lines.append("What was replaced is kept on the host:")
         lines += [f"  {path}" for path in result.kept]
+    if result.keep:
+        lines.append("To keep such a change, say it in the inventory:")
+        lines += [f"  {line}" for line in result.keep]
     return [*lines, *_lost(result, width)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Any, Self
 
@@ -36,6 +36,10 @@ class File(HostResource):
     """sh that runs after the rename, for files that only their program can check; when it fails
     the former files are put back in the same exec."""
     parent_mode: int = 0o755
+    edited: bool = True
+    """A difference means that somebody edited it: not so for a file that records what was chosen."""
+    keep: Callable[[bytes], str] | None = field(default=None, compare=False, repr=False)
+    """Edited content -> the setting that says the same; empty where there is none."""
 
     def __post_init__(self) -> None:
         checked(self.path)
@@ -61,7 +65,8 @@ class File(HostResource):
             reasons.append("not a regular file")
         elif state.content != self.content:
             old = state.content if isinstance(state.content, bytes) else b""
-            reasons.append(f"{self._summary(old)}; edited {ago(state.age)}")
+            when = f"; edited {ago(state.age)}" if self.edited else ""
+            reasons.append(self._summary(old) + when)
         if state.kind == "file" and state.mode != self.mode:
             reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
         if state.kind == "file" and (state.owner, state.group) != (self.owner, self.group):
@@ -69,7 +74,8 @@ class File(HostResource):
         if not reasons:
             return None
         old = state.content if isinstance(state.content, bytes) else b""
-        return Change("change", ", ".join(reasons), title=self.path, diff=self._lines(old))
+        keep = self.keep(old) if self.keep is not None and state.kind == "file" and old != self.content else ""
+        return Change("change", ", ".join(reasons), title=self.path, diff=self._lines(old), keep=keep)
 
     def after(self, seen: Seen) -> Seen:
         return seen.put(self.probe, PathState("file", self.mode, self.owner, self.group, self.content))
@@ -103,8 +109,13 @@ class File(HostResource):
         gone = [line for line in before if line not in wanted or line.endswith("differs)")]
         new = [line for line in wanted if line not in before or line.endswith("differs)")]
         if len(gone) == len(new) == 1:
-            return f"{gone[0].strip()[:60]}, wanted {new[0].strip()[:60]}"
-        return f"{len(gone)} {'line' if len(gone) == 1 else 'lines'} not wanted, {len(new)} missing"
+            return f"{gone[0].strip(' ;')[:60]}, wanted {new[0].strip(' ;')[:60]}"
+        parts = [
+            f"{text[0].strip(' ;')[:60]} is {what}" if len(text) == 1 else f"{len(text)} lines are {what}"
+            for text, what in ((gone, "not wanted"), (new, "missing"))
+            if text
+        ]
+        return ", ".join(parts) or "the order of its lines differs"
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:

@@ -21,7 +21,7 @@ from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
-from provisioner.steps import Context, mlflow_environment
+from provisioner.steps import Context, keeping, mlflow_environment
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
 from provisioner.steps.postgres import server, stopped
@@ -62,7 +62,8 @@ class Mlflow:
 
     def resources(self, context: Context) -> Sequence[Resource]:
         venv = environment(context)
-        unit = unit_file(context)
+        unit = unit_file(context).encode()
+        variables = mlflow_environment.text(context).encode()
         resources: tuple[Resource, ...] = (
             venv.of(self.name, "venv"),
             SystemUser(id="user:mlflow", name=USER, home=mlflow_environment.HOME),
@@ -78,11 +79,12 @@ class Mlflow:
             File(
                 id="file:mlflow.env",
                 path=ENVIRONMENT,
-                content=mlflow_environment.text(context).encode(),
+                content=variables,
                 mode=0o600,
+                keep=keeping.of_environment(variables),
                 hide=mlflow_environment.SECRETS,
             ),
-            File(id=f"file:{UNIT}", path=UNIT_FILE, content=unit.encode()),
+            File(id=f"file:{UNIT}", path=UNIT_FILE, content=unit, keep=keeping.of_unit(unit)),
             drop_ins(context),
             Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
             Schema(

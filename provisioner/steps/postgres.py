@@ -22,7 +22,7 @@ from provisioner.resources.postgresql.service import COST, BootService, ClusterS
 from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context
+from provisioner.steps import Context, keeping
 from provisioner.steps.postgres_checks import checks
 from provisioner.values import dataclass
 
@@ -66,6 +66,7 @@ class Postgres:
         hba = hba_path(context)
         probe = server(context, cluster)
         record = record_line([cluster.conf, hba])
+        content = settings_file(context).encode()
         drop_in = File(
             id="file:postgresql-service",
             path=drop_in_path(cluster),
@@ -103,7 +104,8 @@ class Postgres:
                 File(
                     id="file:postgresql-settings",
                     path=cluster.conf,
-                    content=settings_file(context).encode(),
+                    content=content,
+                    keep=keeping.of_settings(content),
                     check_in_place=f"{psql.functions(cluster.version)}\naccepted",
                     needs=there,
                 ),
@@ -112,12 +114,20 @@ class Postgres:
                     path=hba,
                     access=access(context),
                     version=cluster.version,
+                    keep=keeping.of_networks,
                     needs=there,
                 ),
             )
         ]
         if not guest:
-            overrides = Overrides(id="overrides:postgresql", cluster=cluster, wanted=wanted, server=probe, needs=there)
+            overrides = Overrides(
+                id="overrides:postgresql",
+                cluster=cluster,
+                wanted=wanted,
+                server=probe,
+                keep=keeping.of_values,
+                needs=there,
+            )
             resources.append(overrides.of(self.name))
         resources.append(
             ClusterService(

@@ -53,6 +53,18 @@ class Terminal:
             assert time.monotonic() < end, f"it goes on after {seconds:.0f} s:\n{screen}"
             time.sleep(0.1)
 
+    def shows(self, words: str, seconds: float = 60) -> None:
+        """Wait until `words` are on the screen."""
+        end = time.monotonic() + seconds
+        while words not in (screen := self.screen()):
+            assert time.monotonic() < end, f"no {words!r} within {seconds:.0f} s:\n{screen}"
+            time.sleep(0.1)
+
+    def type(self, text: str) -> None:
+        """`text` and Enter."""
+        self._tmux("send-keys", "-l", text)
+        self.press("Enter")
+
     def press(self, key: str) -> None:
         """A key by tmux's name: `C-c`, `Enter`."""
         self._tmux("send-keys", key)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from provisioner.lab.host import LabHost
 from provisioner.lab.identity import PRIVATE_KEY
 from provisioner.secrets import Secret
 
+from . import terminal as terminals
 from .conftest import FIRST_RUN, Operator, Ran
+from .terminal import Terminal
 
 TIGHT, BASTION, RUSTY, NOBODY = "10.151.0.86", "10.151.0.87", "10.151.0.88", "10.151.0.89"
 PASSWORD = Secret("a sudo pä'ss \"w$(id)%d\\")
@@ -120,6 +124,66 @@ def test_what_was_broken_is_mended_through_sudo(tight: Site, made: Ran) -> None:
     ran = tight.run("--json")
     assert ran.code == 0, ran.out + ran.err
     assert {"unit:mlflow-server.service", "role:mlflow"} <= set(ran.changed())
+
+
+@pytest.fixture
+def at_the_prompt(tight: Site, made: Ran, tmp_path: Path) -> Callable[..., AbstractContextManager[Terminal]]:
+    """`provision -K ARGUMENTS` for the host, on a terminal."""
+    assert made.code == 0
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    shutil.copy(PRIVATE_KEY, tmp_path / ".ssh" / "id_ed25519")
+    (tmp_path / ".ssh" / "id_ed25519").chmod(0o600)
+
+    def opened(*arguments: str) -> AbstractContextManager[Terminal]:
+        call = ("provision", *arguments, "-K", "--host", f"ops@{TIGHT}")
+        return terminals.terminal(100, *call, home=tmp_path, XDG_STATE_HOME=str(tight.operator.state))
+
+    return opened
+
+
+ASKED = "sudo password:"
+
+
+@pytest.mark.skipif(not terminals.available(), reason="tmux is not installed")
+def test_a_password_is_asked_for_once_whatever_the_number_of_hosts_and_never_shown(
+    at_the_prompt: Callable[..., AbstractContextManager[Terminal]],
+) -> None:
+    for others, code in (((), 0), (("--host", f"ops@{NOBODY}"), 3)):
+        with at_the_prompt(*others) as window:
+            window.shows(ASKED)
+            window.type(PASSWORD.reveal())
+            assert window.ends() == code, window.lines()
+            text = "\n".join(window.lines())
+        assert text.count(ASKED) == 1
+        assert PASSWORD.reveal() not in text
+        assert PASSWORD.reveal()[:8] not in text
+        assert "nothing to change" in text
+        assert (NOBODY in text) is bool(others)
+
+
+@pytest.mark.skipif(not terminals.available(), reason="tmux is not installed")
+@pytest.mark.parametrize(("key", "code"), [("", 3), ("C-c", 130), ("C-d", 130)])
+def test_a_wrong_password_is_refused_once_and_no_answer_ends_the_call(
+    tight: Site, at_the_prompt: Callable[..., AbstractContextManager[Terminal]], key: str, code: int
+) -> None:
+    since = tight.host.check("date '+%F %T'").strip()
+    with at_the_prompt() as window:
+        window.shows(ASKED)
+        if key:
+            window.press(key)
+        else:
+            window.type("not the password")
+        assert window.ends() == code, window.lines()
+        text = "\n".join(window.lines())
+    assert text.count(ASKED) == 1
+    if not key:
+        assert "does not accept the password of ops" in text
+        assert "-K" in text
+        assert "not the password" not in text
+        tried = tight.host.check(f"journalctl --no-pager -o cat --since '{since}' | grep -c 'authentication failure'")
+        assert int(tried) == 1, "accounts are locked after several"
+    else:
+        assert "interrupted" in text
 
 
 @pytest.fixture(scope="module")

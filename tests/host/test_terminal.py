@@ -126,6 +126,7 @@ def test_a_repair_is_shown_while_it_runs_and_told_when_it_is_done(stack: Stack, 
     assert "MemoryMax=2500M, wanted MemoryMax=3" in text
     assert re.search(r"^Repaired in \d+\.\d s: \d changes?, 1 restart", text, re.MULTILINE)
     assert "/var/backups/provision/" in text
+    assert 'To keep such a change, say it in the inventory:\n  [mlflow] memory = "2500M"' in text
     assert re.search(r"^verify +\d+ checks, from this machine +\d+\.\d s$", text, re.MULTILINE)
 
 

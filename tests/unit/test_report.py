@@ -13,6 +13,7 @@ from provisioner.engine.check import Check
 from provisioner.engine.resource import Change, Planned
 from provisioner.errors import Exit, Refused
 from provisioner.report import choose
+from provisioner.report.changes import change_lines
 from provisioner.report.model import HostResult, document
 from provisioner.report.plain import Plain
 from provisioner.secrets import Secret
@@ -63,6 +64,55 @@ def test_a_plan_that_a_run_would_refuse_shows_its_changes_and_why_not() -> None:
     for checks in ([], [Check("port", "port 5000", "ok")]):
         out, _ = shown(HostResult("h", total=3, checks=checks), "plan")
         assert "nothing to change: 3 of 3 as wanted" in out
+
+
+def of(step: str, name: str, action: str, reason: str, **more: Any) -> Planned:
+    thing: Any = Thing(name, step)
+    return Planned(thing, Change(action, reason, title=name, **more), seconds=0.1)
+
+
+def test_a_plan_says_once_what_will_be_done_to_a_service_and_at_which_price() -> None:
+    cost = "restart mlflow-server.service, clients wait about 10 s"
+    changes = [
+        of("mlflow", "mlflow-server.service", "restart", "it runs with an earlier mlflow.env", interrupts=cost),
+        of("proxy", "nginx.service", "reload", "not read", interrupts="reload, no connection is dropped"),
+        of("proxy", "minio.service", "start", "absent"),
+        of("proxy", "tables of database mlflow", "run", "no tables yet"),
+    ]
+    lines = [line.rstrip() for line in change_lines(changes, 80, diff=False, planned=True)]
+    assert lines == [
+        "mlflow     > restart mlflow-server.service, clients wait about 10 s",
+        "               it runs with an earlier mlflow.env",
+        "proxy      > reload nginx.service, no connection is dropped",
+        "               not read",
+        "           > start minio.service",
+        "           > tables of database mlflow",
+        "               no tables yet",
+    ]
+    done = [line.rstrip() for line in change_lines(changes[2:], 80, diff=False, planned=False)]
+    assert done[0].startswith("proxy      > minio.service started, absent")
+    assert done[1].startswith("           > tables of database mlflow: no tables yet")
+
+
+def test_a_repair_tells_each_step_once_and_how_to_keep_what_was_edited() -> None:
+    edited = of("mlflow", "/etc/mlflow/mlflow.env", "change", "edited", keep="[mlflow] workers = 4")
+    foreign, restarted = of("proxy", "/etc/site", "change", "edited"), of("mlflow", "x.service", "restart", "earlier")
+    plan = [edited, restarted, foreign]
+    result = HostResult("h", changes=[edited, foreign, restarted], planned=plan, keep=["[mlflow] workers = 4"])
+    out, _ = shown(result)
+    assert out.count("mlflow     ") == 1
+    assert "Repaired in" in out
+    assert "To keep such a change, say it in the inventory:\n  [mlflow] workers = 4\n" in out
+    result.changes.append(of("settings", "file:stack.toml", "change", "workers = 2, wanted workers = 4"))
+    assert "Done in" in shown(result)[0]
+
+
+def test_drift_names_whole_things_and_counts_the_rest() -> None:
+    changes = [of("s", f"/etc/some/where/file-{n}.conf", "change", "edited") for n in range(5)]
+    out, _ = shown(HostResult("h", total=9, changes=changes, exit=Exit.FAILED), "status")
+    (line,) = (line for line in out.splitlines() if line.startswith("drift"))
+    assert line.endswith("/etc/some/where/file-0.conf and 4 more")
+    assert len(line) <= 80
 
 
 def service(unit: str, **more: Any) -> dict[str, Any]:

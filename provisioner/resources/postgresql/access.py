@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any, Self
 
 from provisioner import assets
@@ -28,6 +28,8 @@ class HostAccess(HostResource):
     path: str
     access: Access
     version: str
+    keep: Callable[[Sequence[str]], str] | None = field(default=None, compare=False, repr=False)
+    """Networks that somebody let in -> the setting that says the same."""
 
     @property
     def probe(self) -> PathProbe:
@@ -51,7 +53,15 @@ class HostAccess(HostResource):
         reason = printable(hba.reason(state.content, self.access))
         if "absent" not in reason:
             reason += f"; edited {ago(state.age)}"
-        return Change("change", reason, title=title, diff=_diff(state.content, wanted), payload=(state.content, wanted))
+        more = [each for each in hba.networks(state.content) if each not in self.access.networks]
+        return Change(
+            "change",
+            reason,
+            title=title,
+            diff=_diff(state.content, wanted),
+            keep=self.keep(more) if self.keep is not None else "",
+            payload=(state.content, wanted),
+        )
 
     def after(self, seen: Seen) -> Seen:
         state = seen[self.probe]

@@ -58,6 +58,17 @@ class _Item:
         return self.raw.rstrip(b"\r\n").endswith(b"\\")
 
 
+def networks(content: bytes) -> list[str]:
+    """The networks that our block lets in as it stands, whatever was made of it."""
+    inside, found = False, []
+    for line in content.splitlines():
+        if _BEGIN.match(line) or _END.match(line):
+            inside = _BEGIN.match(line) is not None
+        elif inside and (match := re.match(rb"\s*host\s+\S+\s+\S+\s+([0-9a-fA-F.:]+/\d+)\s", line)):
+            found.append(match[1].decode())
+    return found
+
+
 def applied(content: bytes, access: Access) -> bytes:
     """`content` with our block, once, in a place where no foreign record answers before it.
 

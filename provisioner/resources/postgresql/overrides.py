@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any, Self
 
@@ -26,6 +26,8 @@ class Overrides(HostResource):
     cluster: Cluster
     wanted: Mapping[str, str] = field(hash=False)
     server: ServerProbe
+    keep: Callable[[Iterable[tuple[str, str]]], str] | None = field(default=None, compare=False, repr=False)
+    """Names and values that override ours -> the setting that says the same."""
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return (self.server,)
@@ -46,7 +48,9 @@ class Overrides(HostResource):
             text = printable(line.value)[:60]
             where = "ALTER SYSTEM" if line.path.endswith(f"/{AUTO}") else f"{line.path}:{line.line}"
             reasons.append(f"{line.name} = {text or chr(39) * 2} by {where}, wanted {self.wanted[line.name][:60]}")
-        return Change("change", "; ".join(reasons), title="settings that override ours", payload=tuple(found))
+        keep = self.keep((line.name, line.value) for line in found) if self.keep is not None else ""
+        title = "settings that override ours"
+        return Change("change", "; ".join(reasons), title=title, keep=keep, payload=tuple(found))
 
     def _ours_to_mend(self, line: FileSetting) -> bool:
         return line.path.endswith(f"/{AUTO}") or line.path.startswith(f"{self.cluster.directory}/")
