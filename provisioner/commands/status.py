@@ -104,7 +104,9 @@ def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:
 def _data(session: Session, view: View) -> list[dict[str, object]]:
     bucket = UsageProbe(view.settings.store.data)
     database = UsageProbe("/var/lib/postgresql")
-    rows = RowsProbe(chosen(view.context).version, view.settings.database.name, "experiments", "runs")
+    rows = RowsProbe(
+        chosen(view.context).version, view.settings.database.name, "experiments", "runs", "lifecycle_stage"
+    )
     seen = probe.look(session, [bucket, database, rows])
     found = _objects(session, view)
     counted = seen[rows]

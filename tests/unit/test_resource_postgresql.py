@@ -310,7 +310,10 @@ PROBES = [
     (ServerProbe, [SERVER, ServerProbe("17", "mlflow", "mlflow")]),
     (ClusterUnitProbe, [ClusterUnitProbe(CLUSTER.unit), ClusterUnitProbe(Cluster("17").unit)]),
     (MarkProbe, [MarkProbe("database.mlflow")]),
-    (RowsProbe, [RowsProbe("15", "mlflow", "experiments", "runs"), RowsProbe("17", "a'b", "x", "y")]),
+    (
+        RowsProbe,
+        [RowsProbe("15", "mlflow", "experiments", "runs", "lifecycle_stage"), RowsProbe("17", "a'b", "x", "y", "z")],
+    ),
 ]
 
 
@@ -344,7 +347,9 @@ def test_systemd_is_asked_for_the_units_of_the_clusters_that_are_there(shell: li
 
 
 def test_rows_are_counted_or_not_known() -> None:
-    probes = [RowsProbe(version, "mlflow", "experiments", "runs") for version in ("14", "15", "16", "17")]
+    probes = [
+        RowsProbe(version, "mlflow", "experiments", "runs", "lifecycle_stage") for version in ("14", "15", "16", "17")
+    ]
     output = b"1|2|12480\n2|x|1\n\xff\n3|1\n"
     assert list(RowsProbe.parse(probes, output)) == [None, (2, 12480), None, None]
 

@@ -24,6 +24,8 @@ class RowsProbe(Probe[tuple[int, int] | None]):
     database: str
     one: str
     other: str
+    kept: str
+    """Column of both that says `active` for rows that count: what was deleted may still be there."""
 
     kind: ClassVar[str] = "rows"
 
@@ -31,7 +33,7 @@ class RowsProbe(Probe[tuple[int, int] | None]):
     def fragment(cls, probes: Sequence[Self]) -> str:
         lines = [psql.READ_ONLY]
         for number, p in enumerate(probes):
-            variables = {"one": p.one, "other": p.other, "most": str(MOST)}
+            variables = {"one": p.one, "other": p.other, "kept": p.kept, "most": str(MOST)}
             lines.append(
                 f"(\n{psql.functions(p.version)}\n{psql.find_port(p.version)}\n"
                 f'[ -n "$port" ] || exit 0\n'
