@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import re
 import time
-from dataclasses import dataclass
 
 from provisioner.resources.s3 import Store, Unanswered
 from provisioner.transport.base import Session
+from provisioner.values import dataclass
 
 MOST = 10_000
 """Objects are counted up to here: ten answers of the store."""

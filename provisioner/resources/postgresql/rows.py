@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from provisioner import assets
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word
 from provisioner.resources.postgresql import psql
+from provisioner.values import dataclass
 
 MOST = 1_000_000
 """Rows are counted up to here."""
