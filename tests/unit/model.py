@@ -21,6 +21,7 @@ from provisioner.engine.resource import ClientResource, Planned
 from provisioner.inventory import HostRequest, StackRequest
 from provisioner.resources.blob import BlobProbe, BlobState
 from provisioner.resources.bucket import Bucket, BucketLook, BucketState
+from provisioner.resources.bucketcount import Count
 from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropInProbe
 from provisioner.resources.facts import Facts, FactsProbe
@@ -28,6 +29,7 @@ from provisioner.resources.mark import HAD, MarkProbe, MarksProbe
 from provisioner.resources.package import Package, PackageProbe, PackageState
 from provisioner.resources.paths import ABSENT, PathProbe, PathState
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe, expected
+from provisioner.resources.postgresql.rows import RowsProbe
 from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerState
 from provisioner.resources.python_env import PythonEnvProbe, PythonEnvState
 from provisioner.resources.reach import ListedProbe
@@ -74,7 +76,8 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     PythonEnvProbe: PythonEnvState(VenvSeen("absent"), PYTHON),
     ListedProbe: "ok",
     IndexProbe: "ok",
-    UsageProbe: Usage(4096, None, 2**40),
+    UsageProbe: Usage(4096, 2**40),
+    RowsProbe: (2, 1),
     ReachProbe: "ok 0",
     BucketLook: BucketState(),
     PolicyLook: PolicyState(),
@@ -330,5 +333,6 @@ def install(monkeypatch: pytest.MonkeyPatch, *hosts: ModelHost) -> None:
     for kind in (Bucket, Policy, User):
         monkeypatch.setattr(kind, "look", lambda self, session: Seen({self.key: session.value(self.key)}))
         monkeypatch.setattr(kind, "perform", lambda self, session, change: session.make([Planned(self, change)]))
+    monkeypatch.setattr("provisioner.commands.status.count", lambda store, session, bucket: Count(2, 5_000_000))
     by_name = {each.host: each for each in hosts}
     monkeypatch.setattr(commands_host, "open_session", lambda request, *_: by_name[request.host.name])
