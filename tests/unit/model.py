@@ -160,7 +160,9 @@ class ModelHost:
 
     def put(self, look: Look[Any], value: Any) -> None:
         if isinstance(look, PathProbe):
-            if look.read or look.path not in self._paths:
+            if value.kind == "absent":
+                self.remove(look.path)
+            elif look.read or look.path not in self._paths:
                 self._paths[look.path] = value
         elif isinstance(look, MarkProbe):
             self.write(f"{HAD}/{look.name}", b"")

@@ -24,6 +24,7 @@ from provisioner.engine.check import Check
 from provisioner.errors import Exit, Refused
 from provisioner.report.model import HostResult, document
 from provisioner.resources.facts import FactsProbe, Listener
+from provisioner.resources.postgresql.server import ServerState
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.verify import quick as quick_module
 from provisioner.verify import run as verify_module
@@ -317,3 +318,75 @@ def test_status_describes_the_recorded_stack_and_not_the_options_of_the_call(one
     options = Options(hosts=(A,), sets=("mlflow.workers=7",), default_inventory=False)
     assert status(options, reporter) == Exit.OK  # type: ignore[arg-type]
     assert reporter.results[A].changes == []
+
+
+def test_an_address_that_the_server_does_not_carry_is_told_with_everything_else(one: World) -> None:
+    host = one.hosts[A]
+    taken = Listener("0.0.0.0", 5000, "docker-proxy, pid 7")
+    host.values[FactsProbe()] = replace(FACTS, addresses=("127.0.0.1", "10.9.9.9"), listeners=(taken,))
+    for command in (one.run, lambda: one.ask(plan)):
+        code, ended = command()
+        shown = ended.document["hosts"][0]
+        assert code == Exit.REFUSED
+        failed = {check["id"]: check for check in shown["checks"] if check["status"] == "fail"}
+        assert failed.keys() == {"address", "port"}
+        assert "access.names" in failed["address"]["fix"]
+        assert shown["url"] is None
+    assert "file:mlflow.env" in [change["resource"] for change in shown["changes"]], "a plan shows what it can"
+    assert host.applied == []
+
+
+def test_a_stack_that_is_reached_by_another_address_shows_its_status_and_no_drift(one: World) -> None:
+    one.run()
+    one.hosts[A].values[FactsProbe()] = replace(FACTS, addresses=("127.0.0.1", "10.9.9.9"))
+    code, ended = one.ask(status)
+    shown = ended.document["hosts"][0]
+    assert code == Exit.FAILED
+    assert "address that clients will use" in shown["error"]["what"]
+    assert shown["changes"] == []
+    assert shown["services"]
+    assert "answer" not in shown
+    assert one.run()[0] == Exit.REFUSED
+
+
+def test_another_versions_tables_are_refused_and_everything_else_is_still_told(one: World) -> None:
+    one.run()
+    host = one.hosts[A]
+    look, server = next((look, value) for look, value in host.values.items() if isinstance(value, ServerState))
+    assert server.database is not None
+    host.values[look] = replace(server, database=replace(server.database, revision="deadbeef"))
+    host.write("/etc/mlflow/mlflow.env", b"MLFLOW_WORKERS=4\n", 0o600)
+    before = list(host.applied)
+    for command, wanted in ((plan, Exit.REFUSED), (status, Exit.FAILED)):
+        code, ended = one.ask(command)
+        shown = ended.document["hosts"][0]
+        assert code == wanted
+        assert "deadbeef" in shown["error"]["what"]
+        assert "file:mlflow.env" in [change["resource"] for change in shown["changes"]]
+    code, ended = one.run()
+    assert code == Exit.REFUSED
+    assert "deadbeef" in ended.document["hosts"][0]["error"]["what"]
+    assert host.applied == before
+
+
+def test_a_repair_says_how_to_keep_what_was_edited_and_a_chosen_change_does_not(one: World) -> None:
+    one.run()
+    text = one.hosts[A].content("/etc/mlflow/mlflow.env").replace(b"MLFLOW_WORKERS=2", b"MLFLOW_WORKERS=4")
+    one.hosts[A].write("/etc/mlflow/mlflow.env", text, 0o600)
+    assert one.run()[1].results[A].keep == ["[mlflow] workers = 4"]
+    reporter = Silent()
+    settings = ("store.engine=seaweedfs", "mlflow.workers=3")
+    apply(Options(hosts=(A,), sets=settings, default_inventory=False), reporter)  # type: ignore[arg-type]
+    assert "file:mlflow.env" in [planned.id for planned in reporter.results[A].changes]
+    assert reporter.results[A].keep == []
+
+
+def test_the_accounts_go_with_the_login_and_come_back_with_it(one: World) -> None:
+    accounts = "/etc/nginx/provision-mlflow.htpasswd"
+    one.run()
+    assert accounts in one.hosts[A].files
+    one.run(no_auth=True)
+    assert accounts not in one.hosts[A].files
+    assert one.hosts[A].applied.index("unit:nginx.service") < len(one.hosts[A].applied) - 1
+    assert one.hosts[A].applied[-1] == "file:nginx-accounts", "nginx reads it until it is reloaded"
+    assert one.run(no_auth=True)[1].results[A].changes == []
