@@ -18,6 +18,6 @@ def secretly(prompt: str, option: str, instead: str) -> str:
         raise UsageError(f"{option} asks for a password, and there is no terminal to ask on", next=instead) from error
     try:
         return getpass.getpass(prompt)
-    except EOFError as error:
-        print(file=sys.stderr)
-        raise KeyboardInterrupt from error
+    except (EOFError, KeyboardInterrupt):
+        print(file=sys.stderr)  # the prompt's line is still open
+        raise KeyboardInterrupt from None

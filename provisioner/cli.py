@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from provisioner.cli_options import Call, Commands, command, group, parameters, sign
+from provisioner.cli_options import Call, Commands, command, ended, group, parameters, sign
 from provisioner.errors import Exit
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def _root(ctx: typer.Context, **values: Any) -> None:
         raise typer.Exit(0)
     ctx.obj = values
     if ctx.invoked_subcommand is None:
-        raise typer.Exit(int(_apply(Call(values), ())))
+        raise typer.Exit(ended(lambda: _apply(Call(values), ())))
 
 
 def _root_signature() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from provisioner.errors import Exit, ProvisionError
+
 if TYPE_CHECKING:
     from provisioner.commands.options import Options
     from provisioner.report.model import Reporter
@@ -102,7 +104,7 @@ def command(
         def run(ctx: typer.Context, **values: Any) -> None:
             common = {key: values.pop(key) for key in _OPTIONS}
             call = Call(_merged(ctx, common))
-            raise typer.Exit(int(function(call, **values)))
+            raise typer.Exit(ended(lambda: function(call, **values)))
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         sign(run, [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *parameters()])
@@ -125,6 +127,21 @@ def group(help: str) -> typer.Typer:
     sign(keep, [context, *parameters()])
     made.callback()(keep)
     return made
+
+
+def ended(command: Callable[[], Any]) -> int:
+    """The exit code of `command`; an interrupt is told, which the command-line library would not do."""
+    try:
+        return int(command())
+    except KeyboardInterrupt:
+        raise interrupted() from None
+
+
+def interrupted() -> ProvisionError:
+    """Ctrl-C, or the end of what is typed."""
+    return ProvisionError(
+        "interrupted", next="run the same command again: it continues from what is there", exit=Exit.INTERRUPTED
+    )
 
 
 def sign(function: Callable[..., Any], taken: list[inspect.Parameter]) -> None:

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
+from provisioner.cli_options import interrupted
 from provisioner.errors import Exit, ProvisionError, UsageError
 from provisioner.report.text import clean
 
@@ -19,9 +20,7 @@ def code_of(error: BaseException, arguments: Sequence[str]) -> int:
     if kind == "Exit":  # the command-line library's own
         return int(getattr(error, "exit_code", 1))
     if isinstance(error, KeyboardInterrupt) or kind == "Abort":
-        told = ProvisionError(
-            "interrupted", next="run the same command again: it continues from what is there", exit=Exit.INTERRUPTED
-        )
+        told = interrupted()
     elif isinstance(error, ProvisionError):
         told = error
     elif (usage := getattr(error, "format_message", None)) is not None:

@@ -89,3 +89,15 @@ def test_without_a_terminal_a_password_is_not_read_from_the_pipe(monkeypatch) ->
     with pytest.raises(UsageError) as error:
         cli_options._sudo_password(True)
     assert "PROVISION_SUDO_PASSWORD" in error.value.next
+
+
+def test_an_interrupt_is_told_whatever_the_command(monkeypatch, capsys) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("provisioner.commands.env.env", interrupt)
+    monkeypatch.setattr("provisioner.ending.leave", lambda code: None)
+    with pytest.raises(SystemExit) as left:
+        main(["env"])
+    assert left.value.code == 130
+    assert capsys.readouterr().err.startswith("what   provision: interrupted\nnext ")
