@@ -192,6 +192,8 @@ class Service(HostResource):
     cost: str = "its clients wait"
     """What a restart costs clients."""
     enabled: bool = True
+    along: tuple[str, ...] = ()
+    """Units that start and stop with it (`Wants=` here, `PartOf=` there), without which nobody reaches it."""
 
     def __post_init__(self) -> None:
         UnitProbe(self.unit)
@@ -209,7 +211,7 @@ class Service(HostResource):
         return files | {path: PathProbe(path, read=False) for path in self.links}
 
     def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe, *self._input_probes().values())
+        return (self.probe, *map(UnitProbe, self.along), *self._input_probes().values())
 
     def _stale(self, seen: Seen, state: UnitState) -> list[str]:
         """Inputs that differ from what the running process was started with."""
@@ -238,6 +240,7 @@ class Service(HostResource):
             if self.enabled and state.load != "not-found" and state.enabled not in _ENABLED:
                 reason += " and disabled"
             return Change("start", reason, title=self.unit)
+        still = [unit for unit in self.along if seen[UnitProbe(unit)].active != "active"]
         stale = self._stale(seen, state)
         if stale:
             names = ", ".join(path.rsplit("/", 1)[1] for path in stale[:3])
@@ -255,6 +258,8 @@ class Service(HostResource):
                 title=self.unit,
                 interrupts=f"restart {self.unit}, {self.cost}",
             )
+        if still:
+            return Change("start", f"{still[0]} is stopped", title=self.unit)
         if state.need_reload:
             return Change("run", "systemd has not read its files", title=self.unit)
         if self.enabled and state.enabled not in _ENABLED:
@@ -272,6 +277,8 @@ class Service(HostResource):
                 state = replace(state, kind="file", content=b"")
                 seen = seen.put(probe, state)
             record[path] = str(_today(state, path in self.links))
+        for unit in self.along:
+            seen = seen.put(UnitProbe(unit), UnitState("loaded", "active", "running"))
         return seen.put(
             self.probe, UnitState("loaded", "active", "running", "enabled", invocation="new", record=record)
         )
@@ -285,10 +292,11 @@ class Service(HostResource):
         lines = []
         if change.action == "start":
             # Also where the plan saw no mask: a package is kept from starting by one until its turn comes.
-            lines.append(
-                f'if [ "$(systemctl show -p LoadState --value {unit})" = masked ]; then\n'
-                f"  systemctl unmask -q {unit}; systemctl unmask -q --runtime {unit}; systemctl daemon-reload\nfi"
-            )
+            lines += [
+                f'if [ "$(systemctl show -p LoadState --value {name})" = masked ]; then\n'
+                f"  systemctl unmask -q {name}; systemctl unmask -q --runtime {name}; systemctl daemon-reload\nfi"
+                for name in map(word, (self.unit, *self.along))
+            ]
         if self.enabled:
             known = "static|alias|generated|indirect|enabled-runtime"
             lines.append(

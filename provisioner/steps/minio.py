@@ -95,7 +95,7 @@ class Minio:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        yield from store_ports(context, UNIT, {9000: "the store", 9001: "its console"})
+        yield from store_ports(context, (UNIT,), {9000: "the store", 9001: "its console"})
         yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO", ENVIRONMENT)
         yield from _program_check(context)
 

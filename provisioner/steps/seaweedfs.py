@@ -1,4 +1,10 @@
-"""SeaweedFS: master, volumes, filer and S3 in one process, on loopback; for hosts that reach only a package index."""
+"""SeaweedFS: master, volumes, filer and S3 in one process; for hosts that reach only a package index.
+
+Its parts talk over ports of which none but S3 asks for a key: whoever reaches them reads and deletes any
+object. So the process has a network of its own (PrivateNetwork), and only its S3 socket is led out, by
+systemd's proxy on 127.0.0.1:9000. SeaweedFS's own signing keys (security.toml) would leave the master's HTTP
+port open and need certificates, which expire, for gRPC.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +32,17 @@ from provisioner.values import dataclass
 
 UNIT = "seaweedfs.service"
 UNIT_FILE = "/etc/systemd/system/seaweedfs.service"
+SOCKET_UNIT = "seaweedfs-s3.socket"
+SOCKET_FILE = f"/etc/systemd/system/{SOCKET_UNIT}"
+PROXY_UNIT = "seaweedfs-s3.service"
+PROXY_FILE = f"/etc/systemd/system/{PROXY_UNIT}"
+SOCKET = "/run/seaweedfs/s3.sock"
 FOLDER = "/etc/seaweedfs"
 ENVIRONMENT = f"{FOLDER}/seaweedfs.env"
 IDENTITIES = f"{FOLDER}/s3.json"
 PROGRAM = "/usr/local/bin/weed"
 USER = "seaweedfs"
-PORTS = {
-    9000: "the store",
-    9333: "its master",
-    8080: "its volumes",
-    8888: "its filer",
-    19000: "the store (gRPC)",
-    19333: "its master (gRPC)",
-    18080: "its volumes (gRPC)",
-    18888: "its filer (gRPC)",
-}
+PORTS = {9000: "the store"}
 WAYS_OUT = (
     "an index the server reaches:  index-url in /etc/pip.conf on the server",
     "a proxy:                      https_proxy in /etc/environment on the server",
@@ -66,8 +68,9 @@ class SeaweedFS:
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
         data = context.settings.store.data
-        inputs = (UNIT_FILE, ENVIRONMENT, IDENTITIES)
-        unit = render("seaweedfs.service.j2", data=data, record=record_line(inputs, [PROGRAM])).encode()
+        inputs = (UNIT_FILE, SOCKET_FILE, PROXY_FILE, ENVIRONMENT, IDENTITIES)
+        unit = render("seaweedfs.service.j2", data=data, socket=SOCKET, record=record_line(inputs, [PROGRAM])).encode()
+        proxy = render("seaweedfs-s3.service.j2", data=data, socket=SOCKET).encode()
         resources: tuple[Resource, ...] = (
             SystemUser(id=f"user:{USER}", name=USER, home="/opt/seaweedfs"),
             Directory(id="directory:seaweedfs", path="/opt/seaweedfs"),
@@ -85,10 +88,12 @@ class SeaweedFS:
             File(
                 id="file:seaweedfs.env",
                 path=ENVIRONMENT,
-                content=render("seaweedfs.env.j2", data=data).encode(),
+                content=render("seaweedfs.env.j2", data=data, socket=SOCKET).encode(),
                 mode=0o600,
             ),
             File(id="file:s3.json", path=IDENTITIES, content=identities(context).encode(), mode=0o600, hide=("*",)),
+            File(id=f"file:{SOCKET_UNIT}", path=SOCKET_FILE, content=render("seaweedfs-s3.socket.j2").encode()),
+            File(id=f"file:{PROXY_UNIT}", path=PROXY_FILE, content=proxy),
             File(
                 id=f"file:{UNIT}",
                 path=UNIT_FILE,
@@ -96,6 +101,7 @@ class SeaweedFS:
                 check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
             ),
             DropIns(id="drop-ins:seaweedfs", unit=UNIT, content=unit, variables=("SEAWEEDFS_[A-Z_]*", "WEED_[A-Z_]*")),
+            DropIns(id="drop-ins:seaweedfs-s3", unit=PROXY_UNIT, content=proxy),
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,
@@ -103,13 +109,14 @@ class SeaweedFS:
                 links=(PROGRAM,),
                 health=answers(Ask(9000, "/healthz", "127.0.0.1:9000")),
                 health_seconds=90,
-                cost="uploads and downloads fail for about 20 s",
+                cost="uploads and downloads fail for about 6 s",
+                along=(SOCKET_UNIT,),
             ),
         )
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        yield from store_ports(context, UNIT, PORTS)
+        yield from store_ports(context, (UNIT, SOCKET_UNIT), PORTS)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS", ENVIRONMENT)
         yield from _index(context)
 

@@ -11,10 +11,10 @@ from provisioner.resources.unit import UnitProbe
 from provisioner.steps import Context
 
 
-def store_ports(context: Context, unit: str, ports: Mapping[int, str]) -> Iterable[Check]:
-    """One check a port: free, or listened on by `unit`, or by somebody else."""
-    state = context.seen.get(UnitProbe(unit))
-    ours = state is not None and state.active in {"active", "activating", "reloading", "deactivating"}
+def store_ports(context: Context, units: Iterable[str], ports: Mapping[int, str]) -> Iterable[Check]:
+    """One check a port: free, or listened on by one of `units`, or by somebody else."""
+    states = [context.seen.get(UnitProbe(unit)) for unit in units]
+    ours = any(s is not None and s.active in {"active", "activating", "reloading", "deactivating"} for s in states)
     taken = {listener.port: listener for listener in context.facts.listeners}
     for port, what in ports.items():
         listener = None if ours else taken.get(port)

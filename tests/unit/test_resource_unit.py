@@ -94,6 +94,19 @@ def test_what_a_unit_needs_follows_from_its_state() -> None:
     assert action(running().put(PathProbe(PROGRAM, read=False), PathState("link", identity="9"))) == "restart"
 
 
+def test_a_stopped_unit_without_which_nobody_reaches_it_is_started_with_it() -> None:
+    service = replace(SERVICE, along=("toy.socket",))
+    states = (PathState("file", content=b"unit"), PathState("file", content=b"conf"), PathState("link", identity="1"))
+    seen = Seen(dict(zip(service._input_probes().values(), states, strict=True)))
+    seen = service.after(seen)
+    assert service.diff(seen) is None
+    closed = seen.put(UnitProbe("toy.socket"), UnitState("masked", "inactive"))
+    change = service.diff(closed)
+    assert change == Change("start", "toy.socket is stopped", title="toy.service")
+    assert service.diff(service.after(closed)) is None
+    assert "unmask -q toy.socket" in Service.apply([(service, change)])
+
+
 def test_units_are_told_apart_by_name_whatever_order_and_aliases_they_come_in() -> None:
     output = (
         b"100.0\nId=maria.service\nNames=maria.service mysql.service\nLoadState=loaded\nActiveState=active\n\n"

@@ -71,6 +71,27 @@ def test_minio_listens_on_loopback_and_never_updates_itself() -> None:
     assert "written by provision" in text.lower()
 
 
+def test_seaweedfs_parts_talk_where_nobody_else_listens() -> None:
+    where = context({"store.engine": "seaweedfs"})
+    unit = content(SEAWEEDFS, where, "/etc/systemd/system/seaweedfs.service")
+    assert "\nPrivateNetwork=yes\n" in unit
+    assert "\nListenStream=127.0.0.1:9000\n" in content(SEAWEEDFS, where, "/etc/systemd/system/seaweedfs-s3.socket")
+    proxy = content(SEAWEEDFS, where, "/etc/systemd/system/seaweedfs-s3.service")
+    settings = content(SEAWEEDFS, where, "/etc/seaweedfs/seaweedfs.env")
+    assert "systemd-socket-proxyd --connections-max=8192 /run/seaweedfs/s3.sock\n" in proxy
+    assert "-s3.localSocket=/run/seaweedfs/s3.sock " in settings
+
+
+def test_port_9000_is_its_own_while_only_its_socket_listens() -> None:
+    stopped = {UnitProbe("seaweedfs.service"): UnitState("loaded", "inactive", "dead")}
+    held = Facts(listeners=(Listener("127.0.0.1", 9000, "systemd, pid 1"),))
+    for state, status in (("active", "ok"), ("inactive", "fail")):
+        seen = Seen({**stopped, UnitProbe("seaweedfs-s3.socket"): UnitState("loaded", state)})
+        where = context({"store.engine": "seaweedfs"}, facts=held, seen=seen)
+        (check,) = [c for c in SEAWEEDFS.preflight(where) if c.id.startswith("port-")]
+        assert (check.id, check.status) == ("port-9000", status)
+
+
 def test_seaweedfs_opens_nothing_but_loopback_and_tells_nobody() -> None:
     text = content(SEAWEEDFS, context({"store.engine": "seaweedfs"}), "/etc/seaweedfs/seaweedfs.env")
     for option in ("-ip.bind=127.0.0.1", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"):
