@@ -187,9 +187,9 @@ class Collector:
         self._headlines[RECORD_STEP] = "kept in /etc/provision, with the secrets"
         self.audited: list[audit.Event] = []
 
-    def journal(self, planned: Planned) -> str:
-        """The host's own audit line for a change that is done."""
-        return audit.host_lines([self._line(planned, "ok", 0.0)])
+    def journal(self, planned: Planned, result: str) -> str:
+        """The host's own audit line for a change that was made, or that did not take."""
+        return audit.host_lines([self._line(planned, result, 0.0)])
 
     def _line(self, planned: Planned, result: str, seconds: float) -> audit.Event:
         return audit.Event(

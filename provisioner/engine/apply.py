@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 from provisioner.engine import batch
-from provisioner.engine.events import Begun, Done, Event, Failed, OnEvent, Said, Unneeded
+from provisioner.engine.claim import claimed
+from provisioner.engine.events import Applied, Begun, Done, Event, Failed, OnEvent, Said, Unneeded
 from provisioner.engine.plan import Plan
 from provisioner.engine.probe import Seen, look
 from provisioner.engine.resource import ClientResource, HostResource, Planned
@@ -54,10 +56,12 @@ class Run:
 
     def emit(self, event: Event) -> None:
         with self._lock:
-            if isinstance(event, Done | Unneeded):
+            if isinstance(event, Applied | Done | Unneeded):
+                # What waits for a change need not wait for the proof of the batch around it.
                 self._done.add(event.planned.id)
                 self._lock.notify_all()
-            self._sink(event)
+            if not isinstance(event, Applied):
+                self._sink(event)
 
     def _ready(self, planned: Planned, batch_ids: set[str]) -> bool:
         return all(self._met(need, batch_ids) for need in planned.resource.needs)
@@ -96,15 +100,6 @@ class Run:
         after = batch.run(
             self._session, changes, stamp=self._stamp, emit=self.emit, journal=self._journal, owner=self._owner
         )
-        for planned in changes:
-            left = planned.resource.diff(after)
-            if left is not None:
-                raise ProvisionError(
-                    f"{planned.step}: {planned.change.title or planned.id} did not take",
-                    why=left.reason,
-                    detail="\n".join(left.diff),
-                    next="something else on the host changes it back; find that first",
-                )
         return known.merge(after)
 
     def _seen_now(self, changes: list[Planned]) -> tuple[Seen, list[Planned]]:
@@ -143,7 +138,8 @@ class Run:
                 self.emit(Unneeded(planned))
                 return seen
             planned = replace(planned, change=change)
-            resource.perform(self._session, change)
+            with claimed(self._session, self._owner) if self._owner else nullcontext():
+                resource.perform(self._session, change)
             seen = resource.look(self._session)
             left = resource.diff(seen)
             if left is not None:
@@ -153,7 +149,7 @@ class Run:
             raise
         self.emit(Done(planned, time.monotonic() - started))
         with self._lock:
-            self._through_clients += self._journal(planned)
+            self._through_clients += self._journal(planned, "ok")
         return seen
 
     def _start(self, pool: ThreadPoolExecutor) -> None:

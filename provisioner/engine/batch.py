@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
+from typing import Any
 
 from provisioner.engine import script
-from provisioner.engine.events import Begun, Done, Failed, Kept, OnEvent, Said
-from provisioner.engine.probe import Seen, by_kind, fragments, read
+from provisioner.engine.events import Applied, Begun, Done, Failed, Kept, OnEvent, Said
+from provisioner.engine.probe import Probe, Seen, by_kind, fragments, read
 from provisioner.engine.quoting import emit as emit_text
 from provisioner.engine.quoting import encode, printable, word
-from provisioner.engine.resource import HostResource, Planned
+from provisioner.engine.resource import Change, HostResource, Planned
 from provisioner.errors import Locked, ProtocolError, ProvisionError
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
-Journal = Callable[[Planned], str]
-"""The line that the host's own log gets when a change is done; empty for none."""
+Journal = Callable[[Planned, str], str]
+"""The line that the host's own log gets when a change was made (`ok`) or did not take (`failed`); empty for none."""
 
 LOG = "/var/log/provision/audit.jsonl"
 BACKUPS = "/var/backups/provision"
@@ -106,6 +108,7 @@ ended() { # status: stop here when a fragment failed
   undo >/dev/null 2>&1 </dev/null
   sort -u "$T/back" >"$T/back.list"
   frame back - 0 "$T/back.list"
+  look
   kept
   frame end - 0 "$T/none"
   exit 1
@@ -129,7 +132,7 @@ def groups(changes: Sequence[Planned]) -> list[Group]:
     return [Group(tuple(items)) for _, items in groupby(changes, key=lambda p: type(p.resource))]
 
 
-def no_journal(_: Planned) -> str:
+def no_journal(_: Planned, _result: str) -> str:
     return ""
 
 
@@ -139,7 +142,9 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal 
     tools = _TOOLS
     for place, value in places.items():
         tools = tools.replace(place, value)
-    body = [tools]
+    probes = by_kind(probe for planned in changes for probe in planned.resource.probes())
+    # A function: what was made before a failure is looked at too.
+    body = [tools, f"look() {{\n{script.gather(fragments(probes))}\n}}"]
     for number, group in enumerate(groups(changes)):
         # Not `if ( … )`: a shell ignores `set -e` inside a condition.
         body.append(
@@ -147,12 +152,10 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal 
             f'( set -eu\n{group.fragment()}\n) >"$T/log" 2>&1\nended $?\n'
             f'frame applied g{number} 0 "$T/none"'
         )
-        lines = "".join(journal(planned) for planned in group.items)
+        lines = "".join(journal(planned, "ok") for planned in group.items)
         if lines:
             body.append(_logging(lines))
-    probes = by_kind(probe for planned in changes for probe in planned.resource.probes())
-    body.append(script.gather(fragments(probes)))
-    body.append("kept")
+    body += ["look", "kept"]
     return script.wrap("\n".join(body), mark)
 
 
@@ -180,13 +183,14 @@ def run(
     """Apply `changes` with one exec; gives what is seen afterwards.
 
     `owner`: what names this run in the host's lock; nothing is done when another run has taken it.
-    Raises ProvisionError when a fragment failed (its files are back by then), Locked.
+    Raises ProvisionError when a fragment failed (its files are back by then) or a change did not take, Locked.
     """
     mark = script.boundary()
     frames: list[script.Frame] = []
     parts = groups(changes)
     current: list[tuple[Group, float]] = []
     ends: dict[str, bytes] = {}
+    applied: dict[str, tuple[Planned, float]] = {}
 
     def on_frame(frame: script.Frame) -> None:
         if frame.kind == "begin":
@@ -197,7 +201,8 @@ def run(
         elif frame.kind == "applied" and current:
             group, started = current.pop()
             for planned in group.items:
-                emit(Done(planned, time.monotonic() - started))
+                applied[planned.id] = (planned, time.monotonic() - started)
+                emit(Applied(planned))
         elif frame.kind == "say":
             emit(Said(changes[0].step if not current else current[0][0].items[0].step, _text(frame.data)))
         elif frame.kind in {"failed", "back", "locked"}:
@@ -212,19 +217,58 @@ def run(
     text = encode(compose(changes, mark, stamp, journal, owner))
     result = session.run(text, on_output=reader.feed, timeout=patience)
     if "locked" in ends:
-        raise Locked(
-            f"another run has taken over {session.host}",
-            why="this one was not heard of for 15 s: asleep, or its link was down",
-            next="wait for the other to end, then run the same command again",
-        )
+        raise taken(session.host)
+    looked = by_kind(probe for p in changes for probe in p.resource.probes())
     if "failed" in ends:
+        _told(applied, _seen(looked, frames), emit)
         group, started = current[0] if current else (parts[0], time.monotonic())
         detail = _text(ends["failed"])
         for planned in group.items:
             emit(Failed(planned, time.monotonic() - started, detail))
         raise _failure(session.host, group, detail, _text(ends.get("back", b"")).splitlines())
     script.require_end(reader, result.stderr, result.status)
-    return read(by_kind(probe for p in changes for probe in p.resource.probes()), frames)
+    after = read(looked, frames)
+    missed = _told(applied, after, emit)
+    if missed:
+        with suppress(ProvisionError):  # the change that did not take is what counts
+            log(session, "".join(journal(planned, "failed") for planned, _ in missed))
+        planned, left = missed[0]
+        raise ProvisionError(
+            f"{planned.step}: {planned.change.title or planned.id} did not take",
+            why=left.reason,
+            detail="\n".join(left.diff),
+            next="something else on the host changes it back; find that first",
+        )
+    return after
+
+
+def _seen(looked: Mapping[type[Probe[Any]], Sequence[Probe[Any]]], frames: Sequence[script.Frame]) -> Seen | None:
+    try:
+        return read(looked, frames)
+    except ProvisionError:
+        return None  # a failure is told already; what cannot be seen after it is told as not done
+
+
+def _told(applied: dict[str, tuple[Planned, float]], after: Seen | None, emit: OnEvent) -> list[tuple[Planned, Change]]:
+    """Tells each applied change as done or, when it is not there to be seen, as failed; gives the latter."""
+    missed = []
+    for planned, seconds in applied.values():
+        left = planned.resource.diff(after) if after is not None else Change("check", "not seen after the failure")
+        if left is None:
+            emit(Done(planned, seconds))
+        else:
+            missed.append((planned, left))
+            emit(Failed(planned, seconds, left.reason))
+    return missed
+
+
+def taken(host: str) -> Locked:
+    """What to say when this run no longer holds the host."""
+    return Locked(
+        f"another run has taken over {host}",
+        why="this one was not heard of for 15 s: asleep, or its link was down",
+        next="wait for the other to end, then run the same command again",
+    )
 
 
 def _group(parts: Sequence[Group], key: str) -> Group:

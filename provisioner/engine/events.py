@@ -25,8 +25,15 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """A change's commands have ended well; nobody has looked yet whether it took."""
+
+    planned: Planned
+
+
+@dataclass(frozen=True)
 class Done:
-    """A change was made, in so many seconds."""
+    """A change was made, in so many seconds, and was seen afterwards."""
 
     planned: Planned
     seconds: float
@@ -56,5 +63,5 @@ class Kept:
     paths: tuple[str, ...]
 
 
-Event = Begun | Said | Done | Unneeded | Failed | Kept
+Event = Begun | Said | Applied | Done | Unneeded | Failed | Kept
 OnEvent = Callable[[Event], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
@@ -133,9 +134,48 @@ def test_lanes_run_side_by_side(places) -> None:
     run(FakeSession(), [meets("left", "right"), meets("right", "left")])
 
 
-def test_a_change_that_does_not_take_is_an_error_there_and_then(places) -> None:
-    with pytest.raises(ProvisionError, match="did not take"):
-        run(FakeSession(), [note(places, "a", "wanted", command=f"echo other >{places}/a")])
+def ended(session: FakeSession, resources: Sequence[Any], **options: Any) -> tuple[Exception, list[Event]]:
+    """The error of a run that fails, and its events."""
+    events: list[Event] = []
+    made = plan.make(resources, probe.look(session, plan.probes_of(resources)))
+    with pytest.raises(ProvisionError) as caught:
+        Run(session, made, stamp="T", emit=events.append, **options).all()
+    return caught.value, events
+
+
+def told(events: list[Event], kind: type) -> list[str]:
+    return [event.planned.id for event in events if isinstance(event, kind)]  # type: ignore[attr-defined]
+
+
+def test_a_change_that_does_not_take_is_an_error_there_and_then_and_never_told_as_done(places) -> None:
+    resources = [note(places, "a"), note(places, "b", "wanted", command=f"echo other >{places}/b"), note(places, "c")]
+    error, events = ended(FakeSession(), resources, journal=lambda p, result: f"{p.id} {result}\n")
+    assert "did not take" in str(error)
+    assert (told(events, Done), told(events, Failed)) == (["note:a", "note:c"], ["note:b"])
+    log = (places / "log" / "audit.jsonl").read_text().split("\n")
+    assert log == ["note:a ok", "note:b ok", "note:c ok", "note:b failed", ""]
+
+
+def test_what_was_made_before_a_failure_is_told_as_done_where_it_is_still_there(places) -> None:
+    class Other(Note):
+        """Another kind: a fragment of its own."""
+
+    bad = Other(id="note:bad", path=str(places / "bad"), text="x", command=f"rm {places}/b; exit 4").of("s")
+    _, events = ended(FakeSession(), [note(places, "a"), note(places, "b"), bad])
+    assert told(events, Done) == ["note:a"]
+    assert sorted(told(events, Failed)) == ["note:b", "note:bad"]
+
+
+def test_what_waits_for_a_change_does_not_wait_for_the_rest_of_its_batch(places) -> None:
+    wait = f"n=0; until [ -e {places}/other ] || [ $n -gt 80 ]; do sleep 0.1; n=$((n+1)); done; [ -e {places}/other ]"
+
+    class Second(Note):
+        """Another kind: a fragment of its own, in the same exec."""
+
+    first = note(places, "first")
+    slow = Second(id="note:slow", path=str(places / "slow"), text="x", command=f"{wait}; echo x >{places}/slow").of("s")
+    other = Note(id="note:other", path=str(places / "other"), text="x", needs=("note:first",)).of("elsewhere")
+    run(FakeSession(), [first, slow, other])
 
 
 def test_a_failure_says_what_failed_and_the_rest_is_not_begun(places) -> None:
@@ -165,8 +205,8 @@ def test_what_is_replaced_is_kept_and_named(places) -> None:
 
 
 def test_the_host_gets_a_line_for_each_change_that_is_done(places) -> None:
-    run(FakeSession(), [note(places, "a"), note(places, "b")], journal=lambda p: f"{p.id}\n")
-    assert (places / "log" / "audit.jsonl").read_text() == "note:a\nnote:b\n"
+    run(FakeSession(), [note(places, "a"), note(places, "b")], journal=lambda p, result: f"{p.id} {result}\n")
+    assert (places / "log" / "audit.jsonl").read_text() == "note:a ok\nnote:b ok\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,10 +237,10 @@ class Remote(ClientResource):
 def test_the_host_gets_a_line_for_what_only_a_client_library_changed(places) -> None:
     remotes: list[Any] = [Remote(id=f"remote:{n}", path=str(places / f"r{n}")).of("s") for n in range(2)]
     session = FakeSession()
-    run(session, remotes, journal=lambda p: f"{p.id}\n")
-    assert (places / "log" / "audit.jsonl").read_text() == "remote:0\nremote:1\n"
+    run(session, remotes, journal=lambda p, result: f"{p.id} {result}\n")
+    assert (places / "log" / "audit.jsonl").read_text() == "remote:0 ok\nremote:1 ok\n"
     assert session.channels == 2  # one to look, one for both lines
-    run(session, remotes, journal=lambda p: f"{p.id}\n")
+    run(session, remotes, journal=lambda p, result: f"{p.id} {result}\n")
     assert (places / "log" / "audit.jsonl").read_text().count("remote:0") == 1
 
 
@@ -291,6 +331,39 @@ def test_another_run_that_took_the_host_is_an_error_before_anything_is_written(p
     assert not (places / "a").exists()
     (places / "run" / "owner").write_text("mine\nme\n")
     run(FakeSession(), [note(places, "a")], owner="mine")
+
+
+def test_a_client_writes_nothing_on_a_host_that_another_run_has_taken(places) -> None:
+    (places / "run").mkdir(mode=0o700)
+    owner = places / "run" / "owner"
+    owner.write_text("theirs\nanna@laptop\n")
+    remote = Remote(id="remote:a", path=str(places / "a")).of("s")
+    error, events = ended(FakeSession(), [remote], owner="mine")
+    assert isinstance(error, Locked)
+    assert told(events, Failed) == ["remote:a"]
+    assert not (places / "a").exists()
+    owner.write_text("mine\nme\n")
+    run(FakeSession(), [remote], owner="mine")  # type: ignore[list-item]
+    assert (places / "a").exists()
+
+
+def test_a_client_holds_the_work_lock_while_it_writes(places) -> None:
+    tried: list[int] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Slow(Remote):
+        """Looks, while it writes, whether another run could take the host."""
+
+        def perform(self, session: Any, change: Change) -> None:
+            tried.append(subprocess.run(["flock", "-n", str(places / "run" / "work"), "true"]).returncode)
+            super().perform(session, change)
+
+    (places / "run").mkdir(mode=0o700)
+    (places / "run" / "owner").write_text("mine\nme\n")
+    run(FakeSession(), [Slow(id="remote:a", path=str(places / "a")).of("s")], owner="mine")  # type: ignore[list-item]
+    assert tried == [1]
+    # Its end is told through its stdin: it may live on for a moment.
+    assert subprocess.run(["flock", "-w", "10", str(places / "run" / "work"), "true"]).returncode == 0
 
 
 def test_a_part_that_was_never_sent_is_refused() -> None:
