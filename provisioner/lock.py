@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from provisioner import prune
 from provisioner.engine.quoting import encode, printable, word
 from provisioner.errors import Locked, ProtocolError
 from provisioner.resources.paths import PathProbe
@@ -73,7 +74,12 @@ def hold(session: Session, *, command: str, seen_owner: bytes, say: Callable[[st
     """
     who = f"{operator()}, pid {os.getpid()}, {command}, since {_now()}"
     owner = secrets.token_hex(8)
-    script = _SCRIPT.replace("@WAIT@", str(WAIT)).replace("@ID@", owner).replace("@WHO@", word(who))
+    script = (
+        _SCRIPT.replace("@TIDY@", prune.tidy())
+        .replace("@WAIT@", str(WAIT))
+        .replace("@ID@", owner)
+        .replace("@WHO@", word(who))
+    )
     held = session.hold(encode(script))
     try:
         previous, waited = "", False

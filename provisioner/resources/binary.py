@@ -129,10 +129,12 @@ class Binary(HostResource):
 
     def after(self, seen: Seen) -> Seen:
         before, change = seen[self.probe], self.diff(seen)
-        for probe in (PathProbe(path, read=False) for path in self.links if change and change.payload):
+        replaced = (*self.links, self.path) if change and change.payload else ()
+        for probe in (PathProbe(path, read=False) for path in replaced):
             state = seen.get(probe)
             if state is not None and state.kind != "absent":
-                seen = seen.put(probe, replace(state, kind="link", identity=""))
+                kind = "file" if probe.path == self.path else "link"
+                seen = seen.put(probe, replace(state, kind=kind, identity=""))
         sha256 = self.sha256 or before.noted or "fetched"
         return seen.put(
             self.probe, BlobState("file", 0o755, "root", "root", sha256=sha256, noted=sha256, version=before.version)
@@ -194,6 +196,7 @@ class Binary(HostResource):
             f"if [ -d {target} ] && ! [ -L {target} ]; then rm -rf -- {target}; fi",
             f"mv -f -T -- {beside} {target}",
             f"note {target}",
+            f"clear_builds {words(self.path, *self.links)}",
         ]
         return "\n".join(lines)
 
@@ -225,6 +228,8 @@ class Binary(HostResource):
 
 # told COMMAND...: its `progress A B` lines become progress here, the rest of its stderr stays.
 # expect FILE SHA256 / note FILE: writes FILE.sha256 and the record that its hash was proved.
+# clear_builds FILE LINK...: of the other builds beside FILE-ID that were noted here, the newest stays, and those
+# to which a link leads or which a process runs.
 _TOOLS = rf"""
 told() {{
   rm -f -- "$T/told"
@@ -258,6 +263,17 @@ note() {{
   chmod 0644 -- "$1{NOTE}.new"
   mv -f -T -- "$1{NOTE}.new" "$1{NOTE}"
   prove "$1" "${{h%% *}}" "$i"
+}}
+clear_builds() {{
+  f=$1; shift; newest=
+  ls -1t -- "${{f%-*}}"-* 2>/dev/null | while IFS= read -r b; do
+    [ "$b" != "$f" ] && [ -f "$b" ] && ! [ -L "$b" ] && [ -f "$b{NOTE}" ] || continue
+    if [ -z "$newest" ]; then newest=$b; continue; fi
+    used=
+    for l; do [ "$(readlink -f -- "$l")" != "$b" ] || used=1; done
+    for l in /proc/[0-9]*/exe; do [ "$(readlink -- "$l" 2>/dev/null)" != "$b" ] || used=1; done
+    [ -n "$used" ] || rm -f -- "$b" "$b{NOTE}"
+  done
 }}
 """
 

@@ -151,13 +151,19 @@ class DropIns(HostResource):
     variables: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     """Drop-ins of ours."""
+    restarts: str = ""
+    """The unit with whose restart `unit` starts again, where that is another one."""
+
+    @property
+    def _main(self) -> UnitProbe:
+        return UnitProbe(self.restarts or self.unit)
 
     @property
     def probe(self) -> DropInProbe:
         return DropInProbe(self.unit)
 
     def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe, UnitProbe(self.unit))
+        return (self.probe, self._main)
 
     def hostile(self, seen: tuple[DropIn, ...]) -> dict[str, tuple[str, ...]]:
         """Path -> offences."""
@@ -188,9 +194,8 @@ class DropIns(HostResource):
     def after(self, seen: Seen) -> Seen:
         hostile = self.hostile(seen[self.probe])
         seen = seen.put(self.probe, tuple(d for d in seen[self.probe] if d.path not in hostile))
-        unit = UnitProbe(self.unit)
-        state = seen.get(unit) or UnitState()
-        return seen.put(unit, replace(state, record={})) if hostile else seen
+        state = seen.get(self._main) or UnitState()
+        return seen.put(self._main, replace(state, record={})) if hostile else seen
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
@@ -200,5 +205,5 @@ class DropIns(HostResource):
                 lines.append(f"keep {word(path)}\nrm -f -- {word(path)}")
                 lines.append(f"rmdir -- {word(path.rsplit('/', 1)[0])} 2>/dev/null || :")
             # Without a record the unit restarts, in this run or, should it be killed here, in the next.
-            lines.append(f"rm -f -- /run/provision/{word(drop_ins.unit)}")
+            lines.append(f"rm -f -- /run/provision/{word(drop_ins.restarts or drop_ins.unit)}")
         return "\n".join(lines)

@@ -237,16 +237,23 @@ class Link(HostResource):
 
     path: str
     target: str
+    guest: bool = False
+    """Nothing on the host says that what stands at `path` is of this tool: it is replaced after a yes only,
+    unless it leads to the folder that `target` is in."""
 
     def __post_init__(self) -> None:
         checked(self.path)
+
+    @property
+    def _destination(self) -> PathProbe:
+        return PathProbe(self.target if self.target.startswith("/") else f"{_parent(self.path)}/{self.target}", False)
 
     @property
     def probe(self) -> PathProbe:
         return PathProbe(self.path)
 
     def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe,)
+        return (self.probe, self._destination)
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -255,16 +262,25 @@ class Link(HostResource):
         if state.kind == "absent":
             return Change("create", "absent", title=self.path)
         if state.kind == "link":
-            return Change("change", f"led to {printable(state.target[:80])}, wanted {self.target}", title=self.path)
+            near = _parent(state.target) == _parent(self.target)
+            return Change(
+                "change",
+                f"led to {printable(state.target[:80])}, wanted {self.target}",
+                title=self.path,
+                asks="it is replaced" if self.guest and not near else None,
+            )
         return Change(
             "change",
             f"a {state.kind} is in its place",
             title=self.path,
-            asks="it is moved aside" if state.kind == "directory" else None,
+            asks="it is moved aside" if self.guest or state.kind == "directory" else None,
         )
 
     def after(self, seen: Seen) -> Seen:
-        after = PathState("link", 0o777, "root", "root", target=self.target)
+        # What it will lead to, where that stays as it is: who runs it already need not start again.
+        there = seen.get(self._destination)
+        identity = there.identity if there is not None else ""
+        after = PathState("link", 0o777, "root", "root", target=self.target, identity=identity)
         # Whoever runs what it leads to looks at it without reading.
         return seen.put(self.probe, after).put(PathProbe(self.path, read=False), after)
 

@@ -24,7 +24,7 @@ from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
 from provisioner.steps import Context
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
-from provisioner.steps.storeports import foreign_unit, store_ports
+from provisioner.steps.storeports import foreign_unit, other_stores, rival_probes, rivals, store_ports, written
 from provisioner.values import dataclass
 
 UNIT = "minio.service"
@@ -56,7 +56,7 @@ class Minio:
         return settled(context)
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return program(context).probe, UnitProbe(UNIT)
+        return program(context).probe, UnitProbe(UNIT), *rival_probes(self.name)
 
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
@@ -69,7 +69,7 @@ class Minio:
                 id="directory:minio-data", path=data, owner=USER, group=USER, mode=0o750, sentinels=(".minio.sys",)
             ),
             binary,
-            Link(id="link:minio", path=PROGRAM, target=binary.path),
+            Link(id="link:minio", path=PROGRAM, target=binary.path, guest=not written(context, ENVIRONMENT)),
             File(
                 id="file:minio.env",
                 path=ENVIRONMENT,
@@ -95,7 +95,8 @@ class Minio:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        yield from store_ports(context, (UNIT,), {9000: "the store", 9001: "its console"})
+        yield from store_ports(context, (UNIT, *rivals(context, self.name)), {9000: "the store", 9001: "its console"})
+        yield from other_stores(context, self.name)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO", ENVIRONMENT)
         yield from _program_check(context)
 

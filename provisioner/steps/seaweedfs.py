@@ -27,7 +27,7 @@ from provisioner.runtime.pins import WEED
 from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.steps.bucket import administrator, bucket_key
-from provisioner.steps.storeports import foreign_unit, store_ports
+from provisioner.steps.storeports import foreign_unit, other_stores, rival_probes, rivals, store_ports, written
 from provisioner.values import dataclass
 
 UNIT = "seaweedfs.service"
@@ -63,7 +63,8 @@ class SeaweedFS:
         return settings.store.engine == "seaweedfs"
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return program(context).probe, UnitProbe(UNIT), ListedProbe(WEED.package, program(context).path)
+        listed = ListedProbe(WEED.package, program(context).path)
+        return program(context).probe, UnitProbe(UNIT), listed, *rival_probes(self.name)
 
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
@@ -84,7 +85,7 @@ class SeaweedFS:
                 sentinels=("filerldb2", "vol_dir.uuid"),
             ),
             binary,
-            Link(id="link:weed", path=PROGRAM, target=binary.path),
+            Link(id="link:weed", path=PROGRAM, target=binary.path, guest=not written(context, ENVIRONMENT)),
             File(
                 id="file:seaweedfs.env",
                 path=ENVIRONMENT,
@@ -101,7 +102,7 @@ class SeaweedFS:
                 check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
             ),
             DropIns(id="drop-ins:seaweedfs", unit=UNIT, content=unit, variables=("SEAWEEDFS_[A-Z_]*", "WEED_[A-Z_]*")),
-            DropIns(id="drop-ins:seaweedfs-s3", unit=PROXY_UNIT, content=proxy),
+            DropIns(id="drop-ins:seaweedfs-s3", unit=PROXY_UNIT, content=proxy, restarts=UNIT),
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,
@@ -116,7 +117,8 @@ class SeaweedFS:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        yield from store_ports(context, (UNIT, SOCKET_UNIT), PORTS)
+        yield from store_ports(context, (UNIT, SOCKET_UNIT, *rivals(context, self.name)), PORTS)
+        yield from other_stores(context, self.name)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS", ENVIRONMENT)
         yield from _index(context)
 

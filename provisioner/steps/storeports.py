@@ -1,20 +1,24 @@
-"""What would keep a service from being installed: ports, a unit of somebody else."""
+"""What would keep a store from being installed: ports, a unit of somebody else, the other engine's unit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from provisioner.engine.check import Check
+from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import UnitProbe
-from provisioner.steps import Context
+from provisioner.steps import Context, registry
+
+RUNS = frozenset({"active", "activating", "reloading", "deactivating"})
 
 
 def store_ports(context: Context, units: Iterable[str], ports: Mapping[int, str]) -> Iterable[Check]:
     """One check a port: free, or listened on by one of `units`, or by somebody else."""
     states = [context.seen.get(UnitProbe(unit)) for unit in units]
-    ours = any(s is not None and s.active in {"active", "activating", "reloading", "deactivating"} for s in states)
+    ours = any(s is not None and s.active in RUNS for s in states)
     taken = {listener.port: listener for listener in context.facts.listeners}
     for port, what in ports.items():
         listener = None if ours else taken.get(port)
@@ -28,6 +32,42 @@ def store_ports(context: Context, units: Iterable[str], ports: Mapping[int, str]
             detail=f"{what} needs it, in use by {listener.process or 'another program'}",
             fix="stop that program, or move it to another port",
         )
+
+
+def _others(name: str) -> list[str]:
+    return [f"{step.name}.service" for step in registry().values() if step.provides == "store" and step.name != name]
+
+
+def rival_probes(name: str) -> Sequence[Probe[Any]]:
+    """What `other_stores` looks at."""
+    return [probe for unit in _others(name) for probe in (UnitProbe(unit), PathProbe(_file(unit)))]
+
+
+def rivals(context: Context, name: str) -> list[str]:
+    """The units of other stores that an earlier run began."""
+    return [unit for unit in _others(name) if written(context, _file(unit))]
+
+
+def other_stores(context: Context, name: str) -> Iterable[Check]:
+    """Whether an earlier run began another store, which keeps the port: it may hold what somebody put there,
+    so that a person decides."""
+    for unit in rivals(context, name):
+        state = context.seen.get(UnitProbe(unit))
+        if state is None or (state.active not in RUNS and state.enabled != "enabled"):
+            continue
+        engine = unit.removesuffix(".service")
+        yield Check(
+            "other-store",
+            unit,
+            "fail",
+            detail=f"an earlier run installed {engine} as the store, and it has the store's port",
+            fix=f"stay with it: --set store.engine={engine}; or put it away, its data stays: "
+            f"systemctl disable --now {unit}",
+        )
+
+
+def _file(unit: str) -> str:
+    return f"/etc/systemd/system/{unit}"
 
 
 def foreign_unit(context: Context, unit: str, path: str, product: str, environment: str = "") -> Iterable[Check]:

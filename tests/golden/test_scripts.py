@@ -82,7 +82,9 @@ def test_the_scripts_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch, t
     journal = '{"what":"the host\'s own log"}\n'
     texts = {
         "look.sh": host.scripts[0],
-        "batch.sh": batch.compose([directory], MARK, "2026-01-02T030405Z", lambda _: journal, "0123456789abcdef"),
+        "batch.sh": batch.compose(
+            [directory], MARK, "2026-01-02T030405Z", lambda _planned, _result: journal, "0123456789abcdef"
+        ),
     }
     for kind, each in planned(monkeypatch, tmp_path).items():
         assert isinstance(each.resource, HostResource)

@@ -190,8 +190,7 @@ FILES = [
     Break(
         "current leads elsewhere",
         "ln -sfn /opt /opt/mlflow/current",
-        # Whoever started the server while it led elsewhere: the plan cannot tell, so it restarts.
-        ("link:mlflow", f"unit:{SERVER}"),
+        ("link:mlflow",),
         ("led to /opt, wanted 3.17.2",),
     ),
 ]
@@ -306,8 +305,15 @@ STORE = [
     Break(
         "the link leads to another program",
         "ln -sfn /bin/true /usr/local/bin/{program}",
-        ("link:{program}", "unit:{store}.service"),
+        ("link:{program}",),
         ("led to /bin/true",),
+    ),
+    Break(
+        "the store runs another program, to which the link leads",
+        "cp $(readlink -f /usr/local/bin/{program}) /opt/{store}/copy && ln -sfn /opt/{store}/copy "
+        "/usr/local/bin/{program} && systemctl restart {store}",
+        ("link:{program}", "unit:{store}.service"),
+        ("led to /opt/{store}/copy", "it runs with an earlier {program}"),
     ),
     Break(
         "the store's users may do everything",

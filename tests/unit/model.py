@@ -263,6 +263,8 @@ class ModelHost:
 
     def hold(self, script: bytes) -> _Held:
         self.channels += 1
+        if b"echo ours" in script:
+            return _Held(["ours" if f" = {self.owner} ]".encode() in script else "taken"])
         self.on_hold()
         lines = [f"held {self.owner}", "ready"]
         found = re.search(rb"%s\\n%s\\n' ([0-9a-f]{16}) ", script)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -17,8 +18,8 @@ from provisioner.engine.probe import Seen
 from provisioner.engine.resource import Change
 from provisioner.errors import Refused, UsageError
 from provisioner.resources import elf
-from provisioner.resources.binary import Binary, Fetched, FromWheel, Sent, reachability
-from provisioner.resources.blob import BlobProbe, BlobState
+from provisioner.resources.binary import _TOOLS, Binary, Fetched, FromWheel, Sent, reachability
+from provisioner.resources.blob import FUNCTIONS, BlobProbe, BlobState
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.reach import ListedProbe
 from provisioner.runtime.pins import WEED
@@ -98,6 +99,34 @@ def test_every_fragment_is_clean_posix_sh(source: Sent | Fetched | FromWheel) ->
     assert lint(f"T=/tmp\nsay() {{ :; }}\nkeep() {{ :; }}\nset -eu\n{text}") == ""
     for shell in SHELLS:
         assert subprocess.run([*shell, "-n"], input=text.encode(), capture_output=True, check=False).stderr == b""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_of_older_builds_the_newest_stays_and_what_is_used_or_not_ours(shell: list[str], tmp_path: Path) -> None:
+    def build(name: str, age: int, noted: bool = True) -> Path:
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\n")
+        if noted:
+            (tmp_path / f"{name}.sha256").write_text("x")
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+        return path
+
+    now = build("it-now", 0)
+    stay = [build("it-before", 1), build("it-linked", 5), build("it-theirs", 9, noted=False), build("other-1", 9)]
+    running = tmp_path / "it-running"
+    shutil.copy("/bin/sleep", running)
+    (tmp_path / "it-running.sha256").write_text("x")
+    os.utime(running, (900_000, 900_000))
+    gone = [build("it-old", 2), build("it-older", 7)]
+    link, spare = tmp_path / "link", tmp_path / "spare"
+    link.symlink_to(stay[1])
+    with subprocess.Popen([str(running), "60"]) as process:
+        names = " ".join(map(str, (now, link, spare)))
+        done = run(shell, f"set -eu\n{FUNCTIONS}\n{_TOOLS}\nclear_builds {names}\n".encode())
+        process.kill()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert all(path.exists() for path in (now, running, *stay))
+    assert not any(path.exists() or Path(f"{path}.sha256").exists() for path in gone)
 
 
 def test_the_looks_are_clean_posix_sh() -> None:

@@ -115,3 +115,14 @@ def test_the_fragment_keeps_what_it_removes_and_forgets_what_the_unit_was_starte
     assert text.index("keep ") < text.index("rm -f")
     assert "rm -f -- /run/provision/a-b.service" in text
     assert shells.lint("keep() { :; }\n" + text) == ""
+
+
+def test_the_unit_behind_which_another_stands_is_started_again_for_its_drop_in() -> None:
+    helper = DropIns(id="drop-ins:h", unit="helper.service", content=UNIT, restarts="main.service")
+    bad = DropIn("/etc/systemd/system/helper.service.d/x.conf", b"[Service]\nUser=root\n")
+    running = UnitState("loaded", "active", record={"/etc/x": "1"})
+    seen = Seen({helper.probe: (bad,), UnitProbe("main.service"): running})
+    change = helper.diff(seen)
+    assert change is not None
+    assert helper.after(seen)[UnitProbe("main.service")].record == {}
+    assert "rm -f -- /run/provision/main.service" in DropIns.apply([(helper, change)])

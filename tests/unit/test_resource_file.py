@@ -7,6 +7,7 @@ import getpass
 import grp
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,11 @@ from provisioner.engine.probe import Seen
 from provisioner.engine.quoting import encode
 from provisioner.engine.resource import UNKNOWN, HostResource
 from provisioner.errors import ProtocolError, ProvisionError
+from provisioner.resources.binary import Binary, Sent
+from provisioner.resources.blob import BlobProbe, BlobState
 from provisioner.resources.file import Directory, File, Link, NoFile
 from provisioner.resources.paths import READ_LIMIT, PathProbe, PathState
+from provisioner.resources.unit import Service, UnitState
 from provisioner.transport.fake import FakeSession
 
 ME = getpass.getuser()
@@ -141,6 +145,43 @@ def test_whatever_stands_in_the_place_of_a_file_is_kept(places) -> None:
         assert len(kept) == 1
         assert kept[0].is_symlink() or kept[0].exists()
     assert (places / "backups" / "full" / str(places / "full").lstrip("/") / "inside").read_text() == "precious"
+
+
+def test_a_link_put_back_to_the_program_that_runs_starts_nothing_again() -> None:
+    link = Link(id="link:x", path="/usr/local/bin/x", target="/opt/x/x-1")
+    service = Service(id="unit:x.service", unit="x.service", links=("/usr/local/bin/x",), enabled=False)
+    through, there = PathProbe("/usr/local/bin/x", read=False), PathProbe("/opt/x/x-1", read=False)
+    away = PathState("link", target="/bin/true", identity="1:2:3:4")
+    seen = Seen({link.probe: away, through: away, there: PathState("file", identity="1:9:9:9")})
+    for recorded, action in (("1:9:9:9", None), ("1:2:3:4", "restart")):
+        unit = UnitState("loaded", "active", "running", record={"/usr/local/bin/x": recorded})
+        change = service.diff(link.after(seen.put(service.probe, unit)))
+        assert (change.action if change else None) == action
+    # A program that this plan replaces first is another one when the link leads there again.
+    altered = seen.put(BlobProbe("/opt/x/x-1"), BlobState("file", 0o755, "root", "root", sha256="a", noted="b"))
+    binary = Binary(id="binary:x", path="/opt/x/x-1", source=Sent(None, "b"), sha256="b", links=("/usr/local/bin/x",))
+    after = link.after(binary.after(altered))
+    unit = UnitState("loaded", "active", "running", record={"/usr/local/bin/x": "1:9:9:9"})
+    change = service.diff(after.put(service.probe, unit))
+    assert change is not None
+    assert change.action == "restart"
+
+
+def test_what_is_nobody_knows_whose_is_replaced_by_a_link_after_a_yes_only() -> None:
+    link = Link(id="link:x", path="/usr/local/bin/x", target="/opt/x/bin/x-1", guest=True)
+    for state, asks in (
+        (PathState("file"), True),
+        (PathState("link", target="/opt/theirs/x"), True),
+        (PathState("directory"), True),
+        (PathState("link", target="/opt/x/bin/x-0"), False),
+        (PathState("absent"), False),
+    ):
+        change = link.diff(Seen({link.probe: state}))
+        assert change is not None
+        assert bool(change.asks) is asks, state
+        mine = replace(link, guest=False).diff(Seen({link.probe: state}))
+        assert mine is not None
+        assert bool(mine.asks) is (state.kind == "directory")
 
 
 def test_directories_and_links_are_really_made_over_what_was_there(places) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,32 @@ def test_preflight_tells_who_has_a_port_unless_it_is_the_store_itself() -> None:
     assert found(checks, "fail") == ["port-9000"]
     running = Seen({UnitProbe("minio.service"): UnitState("loaded", "active")})
     assert found(list(MINIO.preflight(context(facts=facts, seen=running))), "fail") == []
+
+
+@pytest.mark.parametrize(("step", "name", "other"), [(MINIO, "minio", "seaweedfs"), (SEAWEEDFS, "seaweedfs", "minio")])
+def test_another_store_of_an_earlier_run_is_named_with_both_ways_out(step: Any, name: str, other: str) -> None:
+    unit, path = UnitProbe(f"{other}.service"), PathProbe(f"/etc/systemd/system/{other}.service")
+    held = Facts(listeners=(Listener("127.0.0.1", 9000, "minio, pid 7"),))
+    seen = Seen({unit: UnitState("loaded", "active", enabled="enabled")})
+    seen = seen.put(path, PathState("file", content=b"# Written by provision. ...\n"))
+    where = context({"store.engine": name}, facts=held, seen=seen)
+    assert {unit, path} <= set(step.looks(where))
+    (check,) = [check for check in step.preflight(where) if check.status == "fail"]
+    assert check.id == "other-store"
+    assert f"--set store.engine={other}" in (check.fix or "")
+    assert f"systemctl disable --now {other}.service" in (check.fix or "")
+    away = replace(where, facts=Facts(), seen=seen.put(unit, UnitState("loaded", "inactive", enabled="disabled")))
+    assert found(list(step.preflight(away)), "fail") == []
+    theirs = replace(where, seen=seen.put(path, PathState("file", content=b"[Unit]\n")))
+    assert found(list(step.preflight(theirs)), "fail") == ["port-9000"]
+
+
+def test_a_program_that_was_there_before_the_stack_is_asked_about() -> None:
+    link = {r.id: r for r in MINIO.resources(context())}["link:minio"]
+    assert link.guest  # type: ignore[attr-defined]
+    settings = PathState("file", content=b"# Written by provision ...\n")
+    ours = context(seen=Seen({PathProbe("/etc/default/minio"): settings}))
+    assert not {r.id: r for r in MINIO.resources(ours)}["link:minio"].guest  # type: ignore[attr-defined]
 
 
 def test_preflight_refuses_another_installation_of_the_unit() -> None:

@@ -95,22 +95,13 @@ ended() { # status: stop here when a fragment failed
   undo >/dev/null 2>&1 </dev/null
   sort -u "$T/back" >"$T/back.list"
   frame back - 0 "$T/back.list"
+  look
   kept
   frame end - 0 "$T/none"
   exit 1
 }
 
-frame begin g0 0 "$T/none"
-( set -eu
-if [ -e /etc/provision ] && ! [ -d /etc/provision ] || [ -L /etc/provision ]; then keep /etc/provision; rm -f -- /etc/provision; fi
-[ -d /etc/provision ] || mkdir -p -m 0755 /etc/provision
-chown -h root:root -- /etc/provision
-chmod 0755 -- /etc/provision
-) >"$T/log" 2>&1
-ended $?
-frame applied g0 0 "$T/none"
-mkdir -p -m 0750 /var/log/provision && printf %s '{"what":"the host'\''s own log"}
-' >>/var/log/provision/audit.jsonl
+look() {
 (
 date '+now %s'
 stat -c 's|%f|%U|%G|%s|%Y|%d|%i|%n' -- /etc/provision 2>/dev/null || :
@@ -126,6 +117,19 @@ wait "$p0"; r=$?
 [ $r -eq 0 ] || frame stderr paths $r "$T/p0.err"
 frame probe paths $r "$T/p0"
 
+}
+frame begin g0 0 "$T/none"
+( set -eu
+if [ -e /etc/provision ] && ! [ -d /etc/provision ] || [ -L /etc/provision ]; then keep /etc/provision; rm -f -- /etc/provision; fi
+[ -d /etc/provision ] || mkdir -p -m 0755 /etc/provision
+chown -h root:root -- /etc/provision
+chmod 0755 -- /etc/provision
+) >"$T/log" 2>&1
+ended $?
+frame applied g0 0 "$T/none"
+mkdir -p -m 0750 /var/log/provision && printf %s '{"what":"the host'\''s own log"}
+' >>/var/log/provision/audit.jsonl
+look
 kept
 : >"$T/none"
 frame end - 0 "$T/none"

