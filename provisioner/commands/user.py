@@ -17,6 +17,7 @@ from provisioner.engine import plan
 from provisioner.engine.apply import Run
 from provisioner.engine.events import Done, Event, Failed
 from provisioner.engine.plan import Plan
+from provisioner.engine.resource import Planned
 from provisioner.errors import Exit, ProvisionError, Refused, UsageError
 from provisioner.report.answer import answer
 from provisioner.secrets import Secret, generate
@@ -220,8 +221,7 @@ def _plan(view: View, document: vault.Vault) -> Plan:
 def _run(connection: Session, view: View, command: str, changes: Plan, owner: str) -> None:
     audited: list[audit.Event] = []
 
-    def line(event: Done | Failed) -> audit.Event:
-        planned = event.planned
+    def line(planned: Planned, result: str, seconds: float) -> audit.Event:
         return audit.Event(
             time=datetime.now(UTC),
             stack=view.request.id,
@@ -231,14 +231,14 @@ def _run(connection: Session, view: View, command: str, changes: Plan, owner: st
             resource=planned.id,
             action=planned.change.action,
             reason=planned.change.reason,
-            result="ok" if isinstance(event, Done) else "failed",
-            seconds=event.seconds,
+            result=result,
+            seconds=seconds,
             operator=lock.operator(),
         )
 
     def emit(event: Event) -> None:
         if isinstance(event, Done | Failed):
-            audited.append(line(event))
+            audited.append(line(event.planned, "ok" if isinstance(event, Done) else "failed", event.seconds))
 
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     run = Run(
@@ -246,7 +246,7 @@ def _run(connection: Session, view: View, command: str, changes: Plan, owner: st
         changes,
         stamp=stamp,
         emit=emit,
-        journal=lambda planned: audit.host_lines([line(Done(planned, 0.0))]),
+        journal=lambda planned, result: audit.host_lines([line(planned, result, 0.0)]),
         owner=owner,
     )
     try:
