@@ -167,6 +167,12 @@ def record_line(files: Sequence[str], links: Sequence[str] = (), directive: str 
     )
 
 
+def _called(path: str) -> str:
+    """How a reader calls an input: by its name, a hidden mark by what it marks."""
+    folder, _, name = path.rpartition("/")
+    return folder if name.startswith(".") else name
+
+
 def _today(state: PathState, linked: bool) -> str | Unknown | None:
     if linked:
         return state.identity or (UNKNOWN if state.kind == "link" else None)
@@ -243,7 +249,7 @@ class Service(HostResource):
         still = [unit for unit in self.along if seen[UnitProbe(unit)].active != "active"]
         stale = self._stale(seen, state)
         if stale:
-            names = ", ".join(path.rsplit("/", 1)[1] for path in stale[:3])
+            names = ", ".join(_called(path) for path in stale[:3])
             what = f"it runs with an earlier {names}" if state.record else "it is not known what it was started with"
             if all(path in self.reloads for path in stale):
                 return Change(

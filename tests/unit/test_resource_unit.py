@@ -107,6 +107,15 @@ def test_a_stopped_unit_without_which_nobody_reaches_it_is_started_with_it() -> 
     assert "unmask -q toy.socket" in Service.apply([(service, change)])
 
 
+def test_a_hidden_mark_is_called_by_what_it_marks() -> None:
+    marker = "/opt/x/1.0/.complete"
+    service = replace(SERVICE, links=(marker,))
+    seen = running().put(PathProbe(marker, read=False), PathState("file", identity="9"))
+    change = service.diff(seen)
+    assert change is not None
+    assert change.reason == "it runs with an earlier /opt/x/1.0"
+
+
 def test_units_are_told_apart_by_name_whatever_order_and_aliases_they_come_in() -> None:
     output = (
         b"100.0\nId=maria.service\nNames=maria.service mysql.service\nLoadState=loaded\nActiveState=active\n\n"
