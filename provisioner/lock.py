@@ -44,7 +44,7 @@ take() { # fd: all that is left of the time is for it
   flock -w $((left > 0 ? left : 0)) "$1"
 }
 take 8 && take 9 || { show busy; exit 0; }
-printf 'held '; head -n 1 "$o" 2>/dev/null | head -c 80 || :; echo
+@TIDY@printf 'held '; head -n 1 "$o" 2>/dev/null | head -c 80 || :; echo
 printf '%s\n%s\n' @ID@ @WHO@ >"$o.new" && mv -f "$o.new" "$o"
 # Only now: an exec of the run that was here before finds the lock taken, or its owner gone.
 flock -u 9; exec 9>&-

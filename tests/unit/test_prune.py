@@ -11,6 +11,7 @@ import pytest
 from shells import SHELLS, lint
 from shells import run as run_shell
 
+from provisioner import lock
 from provisioner.engine import batch
 from provisioner.prune import DAYS, KEPT, tidy
 
@@ -84,3 +85,21 @@ def test_without_backups_nothing_is_said(places: Path) -> None:
 
 def test_the_script_passes_shellcheck() -> None:
     assert lint(tidy()) == ""
+
+
+def test_it_is_done_while_both_locks_are_held() -> None:
+    class Asked(Exception):
+        """Carries what would have been sent."""
+
+    class Session:
+        """Goes no further than what it is asked to hold."""
+
+        def hold(self, script: bytes) -> None:
+            raise Asked(script.decode())
+
+    with pytest.raises(Asked) as asked, lock.hold(Session(), command="x", seen_owner=b"", say=print):  # type: ignore[arg-type]
+        pass
+    text = str(asked.value)
+    assert text.index("take 8 && take 9") < text.index(tidy()) < text.index("flock -u 9")
+    assert "@TIDY@" not in text
+    assert lint(text) == ""
