@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from provisioner import controller, record, vault
+from provisioner.commands.former import with_former
 from provisioner.commands.options import select
 from provisioner.door import UNKNOWN, Door, decide
 from provisioner.engine import plan, probe
@@ -153,7 +154,13 @@ def look(
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
-    mine = [*record_resources(settings, decision.vault, request.id), *(r for s in steps for r in built[s.name])]
+    files = record_resources(settings, decision.vault, request.id)
+    mine = with_former(
+        [*files, *(r for s in steps for r in built[s.name])],
+        context,
+        recorded,
+        lambda was: _door(was, request, session, facts)[0],
+    )
     theirs = [r for s in under for r in built[s.name]]
     if clients:
         seen = observe(session, [*mine, *theirs], seen)
@@ -282,7 +289,7 @@ def record_resources(settings: Settings, secrets: vault.Vault, stack: str) -> li
             mode=0o600,
             hide=("*",),
         ),
-        File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644, edited=False),
+        File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644),
     ]
     return [resource.of(RECORD_STEP) for resource in files]
 

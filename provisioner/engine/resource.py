@@ -36,7 +36,7 @@ class Change:
 
     action: str
     reason: str
-    """Why, short: `absent`, `edited 2 h ago`, `mode 0644, wanted 0600`."""
+    """Why, short: `absent`, `last changed 2 h ago`, `mode 0644, wanted 0600`."""
     title: str = ""
     """What the user sees instead of the logical id (a path, a unit's name)."""
     interrupts: str | None = None

@@ -36,10 +36,11 @@ class File(HostResource):
     """sh that runs after the rename, for files that only their program can check; when it fails
     the former files are put back in the same exec."""
     parent_mode: int = 0o755
-    edited: bool = True
-    """A difference means that somebody edited it: not so for a file that records what was chosen."""
     keep: Callable[[bytes], str] | None = field(default=None, compare=False, repr=False)
     """Edited content -> the setting that says the same; empty where there is none."""
+    former: bytes | None = field(default=None, repr=False)
+    """What the settings before made of it, where they were others: on a host that has just this, nobody
+    edited the file."""
 
     def __post_init__(self) -> None:
         checked(self.path)
@@ -65,8 +66,9 @@ class File(HostResource):
             reasons.append("not a regular file")
         elif state.content != self.content:
             old = state.content if isinstance(state.content, bytes) else b""
-            when = f"; edited {ago(state.age)}" if self.edited else ""
-            reasons.append(self._summary(old) + when)
+            # An edit, a rotated secret or another release of this tool: the time is all that the file tells.
+            why = "a setting was changed" if state.content == self.former else f"last changed {ago(state.age)}"
+            reasons.append(f"{self._summary(old)}; {why}")
         if state.kind == "file" and state.mode != self.mode:
             reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
         if state.kind == "file" and (state.owner, state.group) != (self.owner, self.group):
@@ -74,7 +76,8 @@ class File(HostResource):
         if not reasons:
             return None
         old = state.content if isinstance(state.content, bytes) else b""
-        keep = self.keep(old) if self.keep is not None and state.kind == "file" and old != self.content else ""
+        edited = state.kind == "file" and old not in (self.content, self.former)
+        keep = self.keep(old) if self.keep is not None and edited else ""
         return Change("change", ", ".join(reasons), title=self.path, diff=self._lines(old), keep=keep)
 
     def after(self, seen: Seen) -> Seen:

@@ -170,7 +170,7 @@ FILES = [
         "the account is out of the site",
         "sed -i '/auth_basic/d' {site} && systemctl reload nginx",
         ("file:nginx-site", "unit:nginx.service"),
-        ("missing; edited", "it has not read today's provision-mlflow.conf"),
+        ("missing; last changed", "it has not read today's provision-mlflow.conf"),
         ("{site}",),
     ),
     Break(
@@ -319,7 +319,7 @@ STORE = [
         "the store's users may do everything",
         'sed -i \'s/"Read:mlflow"/"Admin"/\' /etc/seaweedfs/s3.json && systemctl restart seaweedfs',
         ("file:s3.json", "unit:seaweedfs.service"),
-        ("content differs; edited", "earlier s3.json"),
+        ("content differs; last changed", "earlier s3.json"),
         ("/etc/seaweedfs/s3.json",),
         engine="seaweedfs",
     ),

@@ -156,3 +156,19 @@ def test_a_secret_that_neither_side_has_is_told_and_not_made_up(host: ModelHost)
     found = look_at_record(host, request())  # type: ignore[arg-type]
     with pytest.raises(Refused, match="login"):
         found.context.secrets["login"]
+
+
+def reasons(view: View) -> dict[str, str]:
+    return {planned.id: planned.change.reason for planned in view.plan.changes}
+
+
+def test_a_changed_setting_is_told_apart_from_a_changed_file(host: ModelHost) -> None:
+    made(host)
+    set_anew = reasons(seen(host, {"mlflow.workers": 5, "access.port": 8080}))
+    for name in ("file:mlflow.env", "file:nginx-site", "file:stack.toml"):
+        assert set_anew[name].endswith("; a setting was changed"), name
+    path = "/etc/mlflow/mlflow.env"
+    host.write(path, host.content(path).replace(b"MLFLOW_WORKERS=2", b"MLFLOW_WORKERS=9"), 0o600, age=7200)
+    assert reasons(seen(host))["file:mlflow.env"] == "MLFLOW_WORKERS=9, wanted MLFLOW_WORKERS=2; last changed 2 h ago"
+    both = reasons(seen(host, {"mlflow.workers": 5}))["file:mlflow.env"]
+    assert both == "MLFLOW_WORKERS=9, wanted MLFLOW_WORKERS=5; last changed 2 h ago"

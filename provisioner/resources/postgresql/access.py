@@ -52,7 +52,7 @@ class HostAccess(HostResource):
             return None
         reason = printable(hba.reason(state.content, self.access))
         if "absent" not in reason:
-            reason += f"; edited {ago(state.age)}"
+            reason += f"; last changed {ago(state.age)}"
         more = [each for each in hba.networks(state.content) if each not in self.access.networks]
         return Change(
             "change",
