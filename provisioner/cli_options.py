@@ -42,7 +42,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "yes": (bool, typer.Option("--yes", "-y", help="Replace what this tool did not make, where a run asks for it.")),
     "verify_": (bool, typer.Option("--verify", help="End with the full verification in any case.")),
-    "deep": (bool, typer.Option("--deep", help="Read large files again instead of trusting their stamps.")),
+    "deep": (bool, typer.Option("--deep", help="Read programs and packages whole instead of trusting their stamps.")),
     "no_auth": (bool, typer.Option("--no-auth", help="No login: whoever reaches the port is in.")),
     "allow_public_http": (
         bool,

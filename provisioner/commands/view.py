@@ -34,6 +34,8 @@ SECRETS_FILE = PathProbe(vault.HOST_FILE)
 FOLDER = PathProbe("/etc/provision", read=False)
 MARKS = MarksProbe()
 BASE = (FACTS, STACK_FILE, SECRETS_FILE, FOLDER, MARKS, OWNER)
+_PATIENCE, _DEEP_PATIENCE = 60.0, 600.0
+"""Seconds a look may stay silent; reading programs and packages whole, 1 GB, takes its time on a slow disk."""
 RECORD_STEP = "settings"
 """The step name of the two files in which the host keeps its settings and secrets."""
 
@@ -114,7 +116,8 @@ def look(
         deep=deep,
     )
     wanted: list[probe.Probe[Any]] = [*BASE, *_probes(context, _built(context, chosen))]
-    seen = probe.look(session, wanted)
+    patience = _DEEP_PATIENCE if deep else _PATIENCE
+    seen = probe.look(session, wanted, timeout=patience)
     looks = 1
     recorded = _recorded(seen[STACK_FILE], copy, session.host)
     settings = effective(request.flags, request.inventory or {}, recorded)
@@ -146,7 +149,7 @@ def look(
             break
         if looks == 4:
             raise ProtocolError("the host keeps changing while it is looked at")
-        seen = seen.merge(probe.look(session, missing))
+        seen = seen.merge(probe.look(session, missing, timeout=patience))
         looks += 1
     settings = context.settings
     for name in chosen:

@@ -35,10 +35,12 @@ class PythonEnvState:
 
 @dataclass(frozen=True)
 class PythonEnvProbe(Probe[PythonEnvState]):
-    """Compares an environment's packages with what its marker recorded."""
+    """Compares an environment's packages with what its marker recorded; `deep`: also every file with what
+    its package says of it."""
 
     path: str
     python: str
+    deep: bool = False
 
     kind: ClassVar[str] = "python-environments"
 
@@ -48,7 +50,7 @@ class PythonEnvProbe(Probe[PythonEnvState]):
         for probe in probes:
             checked(probe.path)
             parts.append(f'echo "== environment"\necho "wanted $(readlink -f {word(probe.python)} || :)"')
-            parts.append(runtime.probe(probe.path))
+            parts.append(runtime.probe(probe.path, deep=probe.deep, python=probe.python))
         return "\n".join(parts)
 
     @classmethod
@@ -69,13 +71,14 @@ class PythonEnv(HostResource):
     path: str
     version: str
     python: str = runtime.PYTHON
+    deep: bool = False
 
     def __post_init__(self) -> None:
         checked(self.path)
 
     @property
     def probe(self) -> PythonEnvProbe:
-        return PythonEnvProbe(self.path, self.python)
+        return PythonEnvProbe(self.path, self.python, self.deep)
 
     @property
     def marker(self) -> str:

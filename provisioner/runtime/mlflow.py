@@ -54,11 +54,16 @@ class VenvSeen:
     python: str = ""
     recorded: frozenset[str] = frozenset()
     present: frozenset[str] = frozenset()
+    altered: frozenset[str] = frozenset()
+    """Packages with a file that is not as their RECORD says; only a deep look reads that far."""
 
 
-def probe(venv: str) -> str:
-    """The read-only fragment that looks at an environment."""
-    return programs.fragment("venv_probe", uses=("environment_state.sh",), VENV=venv)
+def probe(venv: str, *, deep: bool = False, python: str = PYTHON) -> str:
+    """The read-only fragment that looks at an environment; `deep`: reads every file in it, with `python`."""
+    fragment = programs.fragment("venv_probe", uses=("environment_state.sh",), VENV=venv)
+    if deep:
+        fragment += programs.fragment("venv_altered", uses=("check_records.py",), VENV=venv, PYTHON=python)
+    return fragment
 
 
 def make(venv: str, *, lock_path: str, uv: str, python: str = PYTHON, version: str = VERSION) -> str:
@@ -91,6 +96,7 @@ def seen_from(text: str) -> VenvSeen:
         python=fields.get("python", ""),
         recorded=states(recorded),
         present=states(present),
+        altered=frozenset(line[8:] for line in present.splitlines() if line.startswith("altered ")),
     )
 
 
@@ -114,7 +120,7 @@ def difference(seen: VenvSeen, *, python: str, version: str = VERSION) -> str:
         return f"made for {seen.python}, wanted {python}"
     if seen.lock_sha256 != lock_sha256(version):
         return "installed from another lock"
-    gone = sorted({_package(line) for line in seen.recorded - seen.present})
+    gone = sorted({_package(line) for line in seen.recorded - seen.present} | seen.altered)
     if not gone:
         return ""  # what somebody added is theirs
     names = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")

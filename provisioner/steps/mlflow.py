@@ -129,7 +129,8 @@ def environment(context: Context) -> PythonEnv:
     python = runtime.PYTHON
     if match and int(match[1]) < 10 and context.facts.python >= (3, 10):
         python = context.facts.python_path
-    return PythonEnv(id="venv:mlflow", path=f"{runtime.HOME}/{version}", version=version, python=python)
+    path = f"{runtime.HOME}/{version}"
+    return PythonEnv(id="venv:mlflow", path=path, version=version, python=python, deep=context.deep)
 
 
 def unit_file(context: Context) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Few examples where somebody waits, more in CI (.ci/run). No deadline: a busy machine is no failure.
+settings.register_profile("examples", max_examples=int(os.environ.get("PROVISION_TEST_EXAMPLES", "25")), deadline=None)
+settings.load_profile("examples")
 
 
 @pytest.fixture(autouse=True)

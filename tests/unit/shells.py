@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import cache
 
 SHELLS = [
     command for command in (["dash"], ["busybox", "sh"], ["bash", "--posix"]) if shutil.which(command[0]) is not None
@@ -17,6 +18,7 @@ def run(shell: list[str], script: bytes, timeout: float = 30) -> subprocess.Comp
     return subprocess.run([*shell, "-s"], input=script, capture_output=True, timeout=timeout, check=False)
 
 
+@cache
 def lint(script: str) -> str:
     """What shellcheck says of `script` as POSIX sh; empty when it is content.
 

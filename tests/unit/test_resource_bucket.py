@@ -96,7 +96,9 @@ def test_order_and_grouping_of_a_policy_do_not_matter_but_conditions_do() -> Non
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.text(max_size=5), lambda c: st.lists(c) | st.dictionaries(st.text(max_size=9), c)
+    st.none() | st.booleans() | st.text(max_size=5),
+    lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=9), c, max_size=3),
+    max_leaves=12,
 )
 
 

@@ -298,11 +298,11 @@ def test_the_fragments_of_resources_pass_shellcheck(resource: HostResource) -> N
     if resource is OVERRIDES:
         lines = (FileSetting("/v/postgresql.auto.conf", 1, "a", "b"), FileSetting("/etc/p.conf", 2, "c", "d"))
         change = Change("change", "x", payload=lines)
-    for action in ("start", "restart", "reload", "run") if isinstance(resource, ClusterService) else (change.action,):
-        body = type(resource).apply([(resource, replace(change, action=action))])
-        tools = "".join(f"{name}() {{ :; }}\n" for name in ("keep", "put_back", "proven", "undo_unit", "say"))
-        tools += "K=/k; T=/t; export K T\n"
-        assert shells.lint(tools + body) == ""
+    actions = ("start", "restart", "reload", "run") if isinstance(resource, ClusterService) else (change.action,)
+    body = type(resource).apply([(resource, replace(change, action=action)) for action in actions])
+    tools = "".join(f"{name}() {{ :; }}\n" for name in ("keep", "put_back", "proven", "undo_unit", "say"))
+    tools += "K=/k; T=/t; export K T\n"
+    assert shells.lint(tools + body) == ""
 
 
 PROBES = [

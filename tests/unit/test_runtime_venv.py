@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,8 @@ def finish(root: Path) -> None:
     marker.write_text(f"lock {mlflow.lock_sha256()}\npython {python}\n{present}")
 
 
-def reason(root: Path) -> str:
-    seen = mlflow.seen_from(run(mlflow.probe(str(root))))
+def reason(root: Path, *, deep: bool = False) -> str:
+    seen = mlflow.seen_from(run(mlflow.probe(str(root), deep=deep, python=sys.executable)))
     return mlflow.difference(seen, python=str(Path("/bin/sh").resolve()))
 
 
@@ -90,6 +91,17 @@ def test_an_altered_record_and_a_lost_script_are_named(venv: Path) -> None:
     finish(venv)
     (venv / "bin/mlflow").unlink()
     assert reason(venv) == "removed or altered: mlflow"
+
+
+def test_an_edited_module_is_seen_by_a_deep_look_only(venv: Path) -> None:
+    assert reason(venv, deep=True) == ""
+    (venv / "lib/python3.11/site-packages/boto3/__init__.py").write_text("x = 2\n")
+    assert reason(venv) == ""
+    assert reason(venv, deep=True) == "removed or altered: boto3"
+
+
+def test_a_deep_look_at_an_environment_that_is_not_there_says_just_that(tmp_path: Path) -> None:
+    assert reason(tmp_path / "none", deep=True) == "absent"
 
 
 def test_what_somebody_added_stays_and_is_told(venv: Path) -> None:
