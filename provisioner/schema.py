@@ -271,46 +271,21 @@ class Host:
     )
 
 
+def _role(doc: str, example: str) -> tuple[str, ...]:
+    roles: tuple[str, ...] = _key(
+        (), checks.list_of(checks.host_spec), doc, kind="list", example=example, shown="the host", sticky=False
+    )
+    return roles
+
+
 @dataclass(frozen=True)
 class Roles:
     """Which host does what; all the same host for now. Without this table `--host` says where."""
 
-    store: tuple[str, ...] = _key(
-        (),
-        checks.list_of(checks.host_spec),
-        "Hosts of the store.",
-        kind="list",
-        example='store = ["mlflow-1"]',
-        shown="the host",
-        sticky=False,
-    )
-    database: tuple[str, ...] = _key(
-        (),
-        checks.list_of(checks.host_spec),
-        "Host of the database.",
-        kind="list",
-        example='database = ["mlflow-1"]',
-        shown="the host",
-        sticky=False,
-    )
-    mlflow: tuple[str, ...] = _key(
-        (),
-        checks.list_of(checks.host_spec),
-        "Hosts of the tracking server.",
-        kind="list",
-        example='mlflow = ["mlflow-1"]',
-        shown="the host",
-        sticky=False,
-    )
-    proxy: tuple[str, ...] = _key(
-        (),
-        checks.list_of(checks.host_spec),
-        "Host of the address clients use.",
-        kind="list",
-        example='proxy = ["mlflow-1"]',
-        shown="the host",
-        sticky=False,
-    )
+    store: tuple[str, ...] = _role("Hosts of the store.", example='store = ["mlflow-1"]')
+    database: tuple[str, ...] = _role("Host of the database.", example='database = ["mlflow-1"]')
+    mlflow: tuple[str, ...] = _role("Hosts of the tracking server.", example='mlflow = ["mlflow-1"]')
+    proxy: tuple[str, ...] = _role("Host of the address clients use.", example='proxy = ["mlflow-1"]')
 
 
 SETTINGS: Mapping[str, type] = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from provisioner.engine.probe import Look, Probe, Seen
 from provisioner.engine.quoting import printable
@@ -32,9 +33,20 @@ def unseen(answer: Answer) -> str:
     return ""
 
 
-def refused(title: str, why: str, unit: str) -> ProvisionError:
-    """What to say when an administrator's request was still refused at its turn."""
-    return ProvisionError(f"{title} cannot be looked at", why=why, next=f"on the server: journalctl -u {unit} -n 50")
+class Sight(Protocol):
+    """A state that says why it could not be looked at; empty when it was."""
+
+    @property
+    def unseen(self) -> str: ...
+
+
+_BLIND = "unseen"
+
+
+def check(state: Sight | None, title: str) -> Change:
+    """The change that stands for what was not seen: it is looked at when its turn comes."""
+    why = state.unseen if state is not None else "seen only when its service answers"
+    return Change("check", why, title=title, payload=_BLIND)
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,20 @@ class StoreResource(ClientResource):
         state = seen.get(UnitProbe(self.unit))
         return state is not None and state.active == "active"
 
+    def perform(self, session: Session, change: Change) -> None:
+        if change.payload == _BLIND:
+            raise ProvisionError(
+                f"{change.title} cannot be looked at",
+                why=change.reason,
+                next=f"on the server: journalctl -u {self.unit} -n 50",
+            )
+        with spoken(change.title, self.unit):
+            self.bring_about(session, change)
+
+    @abstractmethod
+    def bring_about(self, session: Session, change: Change) -> None:
+        """`perform` of what was seen; the caller tells what the library raises."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket(StoreResource):
@@ -96,8 +122,7 @@ class Bucket(StoreResource):
         state = seen.get(self.key)
         title = f"bucket {self.bucket}"
         if state is None or state.unseen:
-            why = state.unseen if state else "seen only when its service answers"
-            return Change("check", why, title=title, payload="unseen")
+            return check(state, title)
         if not state.exists:
             loss = None
             if self.had:
@@ -127,15 +152,12 @@ class Bucket(StoreResource):
             state = BucketState(unseen=unseen(answer) or f"HTTP {answer.status} {answer.code}".strip())
         return Seen({self.key: state})
 
-    def perform(self, session: Session, change: Change) -> None:
-        if change.payload == "unseen":
-            raise refused(change.title, change.reason, self.unit)
+    def bring_about(self, session: Session, change: Change) -> None:
         client = self.store.client(session)
-        with spoken(change.title, self.unit):
-            if change.action == "create":
-                client.make_bucket(self.bucket, location=REGION)
-            else:
-                client.delete_bucket_policy(self.bucket)
+        if change.action == "create":
+            client.make_bucket(self.bucket, location=REGION)
+        else:
+            client.delete_bucket_policy(self.bucket)
 
 
 class spoken:

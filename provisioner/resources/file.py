@@ -11,7 +11,7 @@ from typing import Any, Self
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import emit, printable, word, words
 from provisioner.engine.resource import Change, HostResource
-from provisioner.resources.paths import PathProbe, PathState, ago, checked, owner_and_mode
+from provisioner.resources.paths import PathProbe, PathState, ago, checked, owner_and_mode, rights_differ
 from provisioner.secrets import masked
 from provisioner.values import dataclass
 
@@ -69,10 +69,8 @@ class File(HostResource):
             # An edit, a rotated secret or another release of this tool: the time is all that the file tells.
             why = "a setting was changed" if state.content == self.former else f"last changed {ago(state.age)}"
             reasons.append(f"{self._summary(old)}; {why}")
-        if state.kind == "file" and state.mode != self.mode:
-            reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
-        if state.kind == "file" and (state.owner, state.group) != (self.owner, self.group):
-            reasons.append(f"owner {state.owner}:{state.group}, wanted {self.owner}:{self.group}")
+        if state.kind == "file":
+            reasons += rights_differ(state, self.owner, self.group, self.mode)
         if not reasons:
             return None
         old = state.content if isinstance(state.content, bytes) else b""
@@ -211,11 +209,7 @@ class Directory(HostResource):
             return Change("create", "absent", title=self.path)
         if state.kind != "directory":
             return Change("change", f"a {state.kind} is in its place", title=self.path, asks="it is moved aside")
-        reasons = []
-        if state.mode != self.mode:
-            reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
-        if (state.owner, state.group) != (self.owner, self.group):
-            reasons.append(f"owner {state.owner}:{state.group}, wanted {self.owner}:{self.group}")
+        reasons = rights_differ(state, self.owner, self.group, self.mode)
         return Change("change", ", ".join(reasons), title=self.path) if reasons else None
 
     def after(self, seen: Seen) -> Seen:

@@ -137,9 +137,29 @@ def ago(seconds: float) -> str:
     return "just now"
 
 
+def rights_differ(state: PathState, owner: str, group: str, mode: int) -> list[str]:
+    """In words, how `state` is not `owner`'s with `mode`; empty when it is."""
+    found = []
+    if state.mode != mode:
+        found.append(f"mode {state.mode:04o}, wanted {mode:04o}")
+    if (state.owner, state.group) != (owner, group):
+        found.append(f"owner {state.owner}:{state.group}, wanted {owner}:{group}")
+    return found
+
+
 def owner_and_mode(path: str, owner: str, group: str, mode: int) -> str:
     """Commands that give `path` its owner and mode."""
     return f"chown -h {word(owner)}:{word(group)} -- {word(path)}\nchmod {mode:04o} -- {word(path)}"
 
 
-__all__ = ["ABSENT", "READ_LIMIT", "UNKNOWN", "PathProbe", "PathState", "ago", "checked", "owner_and_mode"]
+__all__ = [
+    "ABSENT",
+    "READ_LIMIT",
+    "UNKNOWN",
+    "PathProbe",
+    "PathState",
+    "ago",
+    "checked",
+    "owner_and_mode",
+    "rights_differ",
+]

@@ -10,7 +10,7 @@ from typing import Any
 from provisioner.engine.probe import Look, Seen
 from provisioner.engine.quoting import printable
 from provisioner.engine.resource import Change
-from provisioner.resources.bucket import StoreResource, refused, spoken, unseen
+from provisioner.resources.bucket import StoreResource, check, unseen
 from provisioner.resources.s3 import Key, Unanswered
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
@@ -99,8 +99,7 @@ class Policy(StoreResource):
         state = seen.get(self.key)
         title = f"policy {self.name}"
         if state is None or state.unseen:
-            why = state.unseen if state else "seen only when its service answers"
-            return Change("check", why, title=title, payload="unseen")
+            return check(state, title)
         wanted = rules(self.document)
         if state.rules == wanted:
             return None
@@ -134,12 +133,8 @@ class Policy(StoreResource):
             return PolicyState(None)
         return PolicyState(unseen=unseen(answer) or f"HTTP {answer.status} {answer.code}".strip())
 
-    def perform(self, session: Session, change: Change) -> None:
-        if change.payload == "unseen":
-            raise refused(change.title, change.reason, self.unit)
-        admin = self.store.admin(session)
-        with spoken(change.title, self.unit):
-            admin.policy_add(self.name, policy=self.document)
+    def bring_about(self, session: Session, change: Change) -> None:
+        self.store.admin(session).policy_add(self.name, policy=self.document)
 
 
 def _actions(lines: Iterable[str]) -> str:
@@ -186,8 +181,7 @@ class User(StoreResource):
         state = seen.get(self.key)
         title = f"key of {self.role}"
         if state is None or state.unseen:
-            why = state.unseen if state else "seen only when its service answers"
-            return Change("check", why, title=title, payload="unseen")
+            return check(state, title)
         if not state.exists:
             return Change("create", "absent", title=title)
         reasons = []
@@ -231,22 +225,19 @@ class User(StoreResource):
         policies = frozenset(name for name in str(found.get("policyName") or "").split(",") if name)
         return UserState(True, enabled, policies, frozenset(_listed(found.get("memberOf"))), secret)
 
-    def perform(self, session: Session, change: Change) -> None:
-        if change.payload == "unseen":
-            raise refused(change.title, change.reason, self.unit)
+    def bring_about(self, session: Session, change: Change) -> None:
         state = change.payload if isinstance(change.payload, UserState) else UserState()
         admin, name = self.store.admin(session), self.account.access.reveal()
-        with spoken(change.title, self.unit):
-            if not state.exists or not state.secret or not state.enabled:
-                # Sets the secret and enables. Of a disabled user nobody can tell whether the secret was right.
-                admin.user_add(name, self.account.secret.reveal())
-            for group in sorted(state.groups):
-                admin.group_remove(group, [name])
-            extra = sorted(state.policies - {self.policy})
-            if extra:
-                admin.detach_policy(extra, user=name)
-            if self.policy not in state.policies:
-                admin.attach_policy([self.policy], user=name)
+        if not state.exists or not state.secret or not state.enabled:
+            # Sets the secret and enables. Of a disabled user nobody can tell whether the secret was right.
+            admin.user_add(name, self.account.secret.reveal())
+        for group in sorted(state.groups):
+            admin.group_remove(group, [name])
+        extra = sorted(state.policies - {self.policy})
+        if extra:
+            admin.detach_policy(extra, user=name)
+        if self.policy not in state.policies:
+            admin.attach_policy([self.policy], user=name)
 
 
 def _json(body: bytes) -> object:

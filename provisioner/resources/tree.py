@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
 from provisioner.engine.resource import Change, HostResource
-from provisioner.resources.paths import PathProbe, PathState, checked, owner_and_mode
+from provisioner.resources.paths import PathProbe, PathState, checked, owner_and_mode, rights_differ
 from provisioner.values import dataclass
 
 
@@ -91,11 +91,7 @@ class DataDirectory(HostResource):
             asks = f"everything in it is given to {self.owner}" if named else None
             who = ", ".join(named) or "a user that this server does not have (it was rebuilt?)"
             return Change("change", f"its data belongs to {who}", title=self.path, asks=asks, payload=True)
-        reasons = []
-        if state.mode != self.mode:
-            reasons.append(f"mode {state.mode:04o}, wanted {self.mode:04o}")
-        if (state.owner, state.group) != (self.owner, self.group):
-            reasons.append(f"owner {state.owner}:{state.group}, wanted {self.owner}:{self.group}")
+        reasons = rights_differ(state, self.owner, self.group, self.mode)
         return Change("change", ", ".join(reasons), title=self.path) if reasons else None
 
     def after(self, seen: Seen) -> Seen:

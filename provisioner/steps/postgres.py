@@ -135,7 +135,7 @@ class Postgres:
                 unit=cluster.unit,
                 inputs=(cluster.conf, hba),
                 reloads=(cluster.conf, hba),
-                health=f"{psql.functions(cluster.version)}{psql.find_port(cluster.version)}\n"
+                health=f"{psql.running(cluster.version)}\n"
                 f'[ -n "$port" ] && "$bin/pg_isready" -q -h {psql.SOCKETS} -p "$port"',
                 health_seconds=30,
                 cost=COST,

@@ -97,8 +97,7 @@ rm -f -- {beside}
 cp -p -- {path} {beside}
 {emit(wanted)} >{beside}
 mv -f -T -- {beside} {path}
-{psql.functions(item.version)}
-{psql.find_port(item.version)}
+{psql.running(item.version)}
 if [ -n "$port" ]; then
   {psql.feed(assets.sql("postgresql/hba_errors.sql"))} | administer postgres >"$T/hba.errors" ||
     echo 'pg_hba.conf could not be checked' >>"$T/hba.errors"

@@ -93,8 +93,7 @@ class Database(HostResource):
         for database, _ in items:
             variables = {"role": database.owner, "database": database.name, "limit": str(database.limit)}
             parts += [
-                psql.functions(database.server.version),
-                psql.find_port(database.server.version),
+                psql.running(database.server.version),
                 f"{psql.feed(assets.sql('postgresql/database.sql'), variables)} | administer postgres",
                 made(database.mark.name),
             ]
@@ -162,8 +161,7 @@ class Identity(HostResource):
             path, folder = word(identity.path), word(identity.path.rsplit("/", 1)[0])
             variables = {"database": identity.server.database}
             parts += [
-                psql.functions(identity.server.version),
-                psql.find_port(identity.server.version),
+                psql.running(identity.server.version),
                 f"[ -d {folder} ] || mkdir -p -m 0755 {folder}",
                 f'{psql.feed(assets.sql("postgresql/identity.sql"), variables)} | administer postgres >"$T/identity"',
                 '[ -s "$T/identity" ]',

@@ -72,7 +72,7 @@ class Overrides(HostResource):
         parts = []
         for overrides, change in items:
             version = overrides.cluster.version
-            parts += [psql.functions(version), psql.find_port(version)]
+            parts += [psql.running(version)]
             for line in change.payload:
                 path = word(line.path)
                 parts.append(f"keep {path}")

@@ -64,6 +64,11 @@ def find_port(version: str, cluster: str = "main") -> str:
     )
 
 
+def running(version: str) -> str:
+    """The shell functions, and `$port` of the running cluster main."""
+    return f"{functions(version)}\n{find_port(version)}"
+
+
 def quoted(value: str) -> str:
     """`value` in single quotes for psql's \\set."""
     if any(c in value for c in "\0\n\r"):

@@ -99,8 +99,7 @@ class Role(HostResource):
                 variables["verifier"] = scram.verifier(role.password).reveal()
             parts += [
                 made(role.mark.name),
-                psql.functions(role.server.version),
-                psql.find_port(role.server.version),
+                psql.running(role.server.version),
                 f"{psql.feed(assets.sql('postgresql/role.sql'), variables)} | administer postgres",
             ]
         return "\n".join(parts)

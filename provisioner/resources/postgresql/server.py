@@ -141,8 +141,7 @@ class ServerProbe(Probe[ServerState]):
         lines = [psql.READ_ONLY, f"statements() {{\n{psql.feed(assets.sql('postgresql/state.sql'))}\n}}"]
         for number, probe in enumerate(probes):
             lines.append(
-                f"[ ! -e /etc/postgresql/{probe.version}/main ] || (\n{psql.functions(probe.version)}\n"
-                f"{psql.find_port(probe.version)}\n"
+                f"[ ! -e /etc/postgresql/{probe.version}/main ] || (\n{psql.running(probe.version)}\n"
                 f'[ -n "$port" ] || exit 0\n'
                 f"{{ {psql.feed('', {'role': probe.role, 'database': probe.database})}; statements; }}"
                 f' | administer postgres >"$T/pg{number}" 2>"$T/pg{number}.err" || :\n'

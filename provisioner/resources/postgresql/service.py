@@ -110,7 +110,7 @@ class ClusterService(Service):
 
     def _fragment(self, change: Change) -> str:
         unit = word(self.unit)
-        lines = [psql.functions(self.cluster.version), psql.find_port(self.cluster.version)]
+        lines = [psql.running(self.cluster.version)]
         if not self.guest:
             start = word(f"{self.cluster.directory}/start.conf")
             lines.append(
@@ -244,8 +244,7 @@ class Includes(HostResource):
                 f'[ -z "$(tail -c 1 {path})" ] || echo >>{path}.provision-new',
                 f"printf '%s\\n' '# Written by provision: settings are in conf.d' {word(line)} >>{path}.provision-new",
                 f"mv -f -T -- {path}.provision-new {path}",
-                psql.functions(item.cluster.version),
-                psql.find_port(item.cluster.version),
+                psql.running(item.cluster.version),
                 psql.reload(item.cluster.unit, [f"{item.cluster.directory}/postgresql.conf"]),
             ]
         return "\n".join(parts)

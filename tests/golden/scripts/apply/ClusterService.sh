@@ -51,6 +51,7 @@ accepted() {
   sed -n 's/^.* \(LOG\|FATAL\):  /why /p' "$T/accepted" | head -n 1 >&2
   return 1
 }
+
 port=; pidfile=/var/run/postgresql/16-main.pid
 if [ -s "$pidfile" ] && pid=$(head -n 1 "$pidfile") && [ -d "/proc/${pid:-x}" ]; then
   for s in /var/run/postgresql/.s.PGSQL.*.lock; do
