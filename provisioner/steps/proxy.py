@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from provisioner.assets import render
@@ -15,6 +15,7 @@ from provisioner.engine.resource import Resource
 from provisioner.resources.answers import Ask, answers
 from provisioner.resources.conffile import ExampleOff
 from provisioner.resources.file import File, NoFile
+from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
 from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import Service, UnitProbe, record_line
@@ -45,7 +46,7 @@ class Proxy:
         return True
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return PackageProbe("nginx"), UnitProbe(UNIT), PathProbe(SITE), _MAIN
+        return PackageProbe("nginx"), NginxBuildProbe(), UnitProbe(UNIT), PathProbe(SITE), _MAIN
 
     def resources(self, context: Context) -> Sequence[Resource]:
         owned = not guest(context)
@@ -145,6 +146,14 @@ def worker_group(context: Context) -> str:
     return (match[2] or match[1]).decode() if match else "www-data"
 
 
+def health(context: Context) -> Mapping[str, str] | None:
+    """How /health is answered; None where this nginx has not what it takes."""
+    if not context.known(NginxBuildProbe(), NginxBuild()).auth_request:
+        return None
+    own = worker_group(context) == "www-data"  # nginx.org's packages know another user, and another place
+    return {"login": "", "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health"}
+
+
 def site(context: Context) -> str:
     """/etc/nginx/conf.d/provision-mlflow.conf."""
     return _site(context, version(context))
@@ -167,6 +176,7 @@ def _site(context: Context, version: str) -> str:
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
         mlflow_port=mlflow_environment.PORT,
         store_port=STORE_PORT,
+        health=health(context),
         version=version,
     )
 
@@ -254,6 +264,13 @@ def _port(context: Context) -> Check:
 def _guest(context: Context) -> Iterable[Check]:
     if not guest(context):
         return
+    if health(context) is None:
+        yield Check(
+            "nginx-health",
+            "/health",
+            "warn",
+            detail="the nginx that is here was built without auth_request: /health asks for the login like every page",
+        )
     state = context.seen.get(_MAIN)
     content = state.content if state is not None and isinstance(state.content, bytes) else b""
     if not re.search(rb"^\s*include\s+[^;#]*conf\.d/\*(\.conf)?\s*;", content, re.MULTILINE):

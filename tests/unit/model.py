@@ -26,6 +26,7 @@ from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropInProbe
 from provisioner.resources.facts import Facts, FactsProbe
 from provisioner.resources.mark import HAD, MarkProbe, MarksProbe
+from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
 from provisioner.resources.package import Package, PackageProbe, PackageState
 from provisioner.resources.paths import ABSENT, PathProbe, PathState
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe, expected
@@ -74,6 +75,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     DropInProbe: (),
     ExampleProbe: ExampleState(),
     PythonEnvProbe: PythonEnvState(VenvSeen("absent"), PYTHON),
+    NginxBuildProbe: NginxBuild(),
     ListedProbe: "ok",
     IndexProbe: "ok",
     UsageProbe: Usage(4096, 2**40),

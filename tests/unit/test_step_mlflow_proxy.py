@@ -15,6 +15,7 @@ from provisioner.engine import plan
 from provisioner.engine.probe import Seen
 from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File, NoFile
+from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
 from provisioner.resources.package import PackageProbe, PackageState
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.python_env import PythonEnvState
@@ -273,3 +274,15 @@ def test_this_stacks_nginx_is_no_stranger_even_when_its_site_was_removed(
     chosen = context(facts=Facts(listeners=(Listener("0.0.0.0", 5000, process),)))
     (check,) = (c for c in proxy.STEP.preflight(replace(chosen, seen=seen)) if c.id == "port")
     assert check.status == status
+
+
+def test_health_is_asked_for_by_anybody_and_a_build_without_the_module_keeps_the_login() -> None:
+    text = content(proxy.STEP, context(), proxy.SITE)
+    assert "proxy_cache_path /var/lib/nginx/provision-health" in text
+    place = text.split("location = /health {")[1].split("\n    }")[0]
+    assert "auth_request /.provision-health/database;" in place
+    assert "auth_basic" not in place
+    small = replace(guest(), seen=guest().seen.put(NginxBuildProbe(), NginxBuild(False)))
+    assert "/health" not in content(proxy.STEP, small, proxy.SITE)
+    (said,) = (check for check in proxy.STEP.preflight(small) if check.id == "nginx-health")
+    assert (said.status, "auth_request" in said.detail) == ("warn", True)
