@@ -45,12 +45,16 @@ UNKNOWN = "address-not-known"
 def decide(
     *, scheme: str, port: int, names: tuple[str, ...], target: str, address: str, addresses: tuple[str, ...]
 ) -> Door:
-    """The door of a stack: `names[0]`, else the address that ssh resolved when the host carries it.
+    """The door of a stack: `names[0]`, else the address that ssh resolved when the host carries it. That address
+    is a name besides, but no public one where all names are private.
 
     `addresses` are the host's own; empty when not known yet. Raises Refused (exit 4) naming the
     setting when no canonical name can be told.
     """
     if names:
+        if _public(address) and all(_private(name) for name in names):
+            # The operator comes by another way than the clients, for whom only private addresses were named.
+            return Door(scheme, names[0], port, names)
         return Door(scheme, names[0], port, tuple(dict.fromkeys((*names, address) if address else names)))
     loopback = _loopback(address)
     if address and not loopback and (not addresses or address in addresses):
@@ -66,6 +70,20 @@ def decide(
         why=why,
         next="name it:  --set access.names='[\"ADDRESS-OR-NAME\"]'",
     )
+
+
+def _public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False
+
+
+def _private(name: str) -> bool:
+    try:
+        return not ipaddress.ip_address(name).is_global
+    except ValueError:
+        return False
 
 
 def _loopback(address: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from provisioner.commands import downloads
 from provisioner.commands.view import View
+from provisioner.door import Door
 from provisioner.engine.check import Check
 from provisioner.errors import Refused
 from provisioner.resources.facts import Facts
@@ -108,8 +109,25 @@ def _forwarding(session: Session) -> Check:
     )
 
 
+def _exposed(door: Door, facts: Facts) -> str:
+    """A public address that is answered: one of the URL's own, or of the host where a DNS name leaves open which
+    is meant; empty when there is none."""
+    literals = [address for name in door.names if (address := _literal(name)) is not None]
+    if len(literals) < len(door.names):
+        literals += [address for each in facts.addresses if (address := _literal(each)) is not None]
+    return next((str(address) for address in literals if address.is_global), "")
+
+
+def _literal(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
 def _public(view: View) -> Check:
-    """Clients need an address; a public one without TLS is refused unless it was asked for."""
+    """Clients need an address; a public one without TLS is refused unless it was asked for, one without a login
+    in any case."""
     if view.unnamed is not None:
         return Check(
             "address",
@@ -118,17 +136,25 @@ def _public(view: View) -> Check:
             detail=f"{view.unnamed.what}: {view.unnamed.why}",
             fix=view.unnamed.next,
         )
-    door = view.context.door
-    try:
-        address = ipaddress.ip_address(door.name)
-    except ValueError:
-        return Check("address", "address", "ok", detail=door.url)
-    if address.is_global and door.scheme == "http" and not view.settings.access.public_http:
+    door, access = view.context.door, view.settings.access
+    public = _exposed(door, view.facts)
+    private = "a private address: --set access.names='[\"10.0.0.5\"]'"
+    if public and access.auth == "none":
+        # With TLS too: it hides what is sent, it does not ask who sends it.
         return Check(
             "address",
             "address",
             "fail",
-            detail=f"{door.name} is a public address: passwords and artifacts would travel unencrypted",
-            fix="a private address: --set access.names='[\"10.0.0.5\"]'   or, knowing it: --allow-public-http",
+            detail=f"{public} is a public address: without a login everyone on the internet reads, changes and "
+            "deletes all runs",
+            fix=f"accounts: --set access.auth=password   or {private}",
+        )
+    if public and door.scheme == "http" and not access.public_http:
+        return Check(
+            "address",
+            "address",
+            "fail",
+            detail=f"{public} is a public address: passwords and artifacts would travel unencrypted",
+            fix=f"{private}   or, knowing it: --allow-public-http",
         )
     return Check("address", "address", "ok", detail=door.url)

@@ -193,7 +193,7 @@ def test_a_clock_that_is_away_and_a_public_address_are_refused(one: World, monke
     from provisioner.commands.view import look
 
     view = look(one.hosts[A], model.request({"store.engine": "seaweedfs"}))  # type: ignore[arg-type]
-    door = replace(view.context.door, name="8.8.8.8")
+    door = replace(view.context.door, name="8.8.8.8", names=("8.8.8.8",))
     facts = replace(FACTS, now=1e9, apt_lock="unattended-upgr, pid 812")
     view = replace(view, context=replace(view.context, facts=facts, door=door))
     found = {check.id: check.status for check in preflight.checks(one.hosts[A], view)}  # type: ignore[arg-type]

@@ -15,12 +15,19 @@ from provisioner.errors import Refused
 from provisioner.resources.facts import Facts
 
 
-def view(*, unnamed: Refused | None = None, name: str = "10.151.0.1", facts: Facts | None = None) -> Any:
+def view(
+    *,
+    unnamed: Refused | None = None,
+    name: str = "10.151.0.1",
+    facts: Facts | None = None,
+    scheme: str = "http",
+    **access: Any,
+) -> Any:
     step = SimpleNamespace(preflight=lambda context: [Check("port", "port 5000", "fail", detail="taken")])
     return SimpleNamespace(
         facts=facts or Facts(systemd=252, now=time.time()),
-        context=SimpleNamespace(door=Door("http", name, 5000, (name,))),
-        settings=SimpleNamespace(access=SimpleNamespace(public_http=False)),
+        context=SimpleNamespace(door=Door(scheme, name, 5000, (name,))),
+        settings=SimpleNamespace(access=SimpleNamespace(**{"public_http": False, "auth": "password", **access})),
         unnamed=unnamed,
         steps=(step,),
     )
@@ -44,7 +51,29 @@ def test_a_connection_that_may_not_forward_is_warned_of_and_no_more() -> None:
         assert preflight._forwarding(session).status == status
 
 
+def address(**chosen: Any) -> Check:
+    (check,) = (check for check in preflight.seen(view(**chosen)) if check.id == "address")
+    return check
+
+
 def test_a_public_address_is_refused_and_a_private_one_is_not() -> None:
-    for name, status in (("8.8.8.8", "fail"), ("10.0.0.1", "ok"), ("ml.example.org", "ok")):
-        (check,) = (check for check in preflight.seen(view(name=name)) if check.id == "address")
-        assert check.status == status
+    for name, status in (("8.8.8.8", "fail"), ("2606:4700::1", "fail"), ("10.0.0.1", "ok"), ("ml.example.org", "ok")):
+        assert address(name=name).status == status
+    assert address(name="8.8.8.8", public_http=True).status == "ok"
+    assert address(name="8.8.8.8", scheme="https").status == "ok"
+
+
+def test_a_dns_name_counts_as_public_where_the_host_has_a_public_address() -> None:
+    facts = Facts(systemd=252, now=time.time(), addresses=("127.0.0.1", "10.0.0.1", "8.8.8.8"))
+    found = address(name="ml.example.org", facts=facts)
+    assert found.status == "fail"
+    assert "8.8.8.8" in found.detail
+    assert address(name="10.0.0.1", facts=facts).status == "ok", "nginx answers there alone"
+
+
+@pytest.mark.parametrize("chosen", [{}, {"public_http": True}, {"scheme": "https"}])
+def test_nobody_goes_without_a_login_on_a_public_address_whatever_else_is_said(chosen: dict[str, Any]) -> None:
+    found = address(name="8.8.8.8", auth="none", **chosen)
+    assert found.status == "fail"
+    assert "access.auth=password" in (found.fix or "")
+    assert address(name="10.0.0.1", auth="none", **chosen).status == "ok"

@@ -34,3 +34,9 @@ def test_loopback_and_an_address_that_the_host_does_not_carry_are_refused_with_t
         door(address=address, own=own)
     assert error.value.exit == Exit.REFUSED
     assert "--set access.names=" in error.value.next
+
+
+def test_a_public_address_of_the_operators_way_is_no_name_where_all_names_are_private() -> None:
+    assert door(names=("10.0.0.5",), address="8.8.8.8").names == ("10.0.0.5",)
+    assert door(names=("10.0.0.5",), address="10.151.0.1").names == ("10.0.0.5", "10.151.0.1")
+    assert door(names=("ml.example.org",), address="8.8.8.8").names == ("ml.example.org", "8.8.8.8")
