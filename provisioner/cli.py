@@ -110,6 +110,19 @@ def _(
     return env(call.options, "json" if call["json"] else format)
 
 
+@command(commands, "open")
+def _(
+    call: Call,
+    page: Annotated[str, typer.Argument(metavar="[mlflow|console]", help="Which page.")] = "mlflow",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0: a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the URL.")] = False,
+) -> Exit:
+    """Open a page of the server in the browser, through SSH."""
+    from provisioner.commands.open import open_page
+
+    return open_page(call.options, page, port, browser=not no_browser)
+
+
 @command(commands, "init")
 def _(
     call: Call,

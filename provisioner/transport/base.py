@@ -53,6 +53,10 @@ class Session(Protocol):
     jumped: bool
     """True when a gateway was used: the operator may not reach the host directly."""
 
+    @property
+    def alive(self) -> bool:
+        """The link is up, as far as is known: a dead one is noticed within 20 s."""
+
     def run(
         self,
         script: bytes,

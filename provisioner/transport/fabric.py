@@ -89,6 +89,10 @@ class FabricSession:
     def channels(self) -> int:
         return self._channels.opened
 
+    @property
+    def alive(self) -> bool:
+        return self._channels.alive
+
     def run(
         self,
         script: bytes,

@@ -123,13 +123,24 @@ def forwarded(opener: Callable[[], tuple[Stream, Callable[[], None]]], port: int
         shutil.rmtree(directory, ignore_errors=True)
         directory = Path(tempfile.mkdtemp(prefix="provision-", dir="/tmp"))
         path = directory / f".s.PGSQL.{port}"
-    ends: list[Callable[[], None]] = []
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(path))
-        listener.listen(16)
-        threading.Thread(target=_accept, args=(listener, opener, ends), name="provision-forward", daemon=True).start()
-        yield path
+        with served(listener, opener):
+            yield path
+    finally:
+        listener.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def served(listener: socket.socket, opener: Callable[[], tuple[Stream, Callable[[], None]]]) -> Iterator[None]:
+    """Each connection made to the bound `listener` is pumped to what `opener` gives, until the context ends."""
+    ends: list[Callable[[], None]] = []
+    listener.listen(16)
+    threading.Thread(target=_accept, args=(listener, opener, ends), name="provision-forward", daemon=True).start()
+    try:
+        yield
     finally:
         # shutdown wakes the thread in accept(); close alone does not.
         with suppress(OSError):
@@ -138,7 +149,6 @@ def forwarded(opener: Callable[[], tuple[Stream, Callable[[], None]]], port: int
         for end in list(ends):
             with suppress(Exception):
                 end()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _accept(

@@ -32,6 +32,7 @@ class ProcessSession:
     new_host_key = False
     address = "127.0.0.1"
     jumped = False
+    alive = True
 
     def __init__(self, host: str, way: Way, environment: Mapping[str, str] | None = None) -> None:
         self.host = host
