@@ -68,6 +68,24 @@ def door_port(value: object) -> int:
     return port
 
 
+def tls(value: object) -> str | dict[str, str]:
+    """A kind of TLS, or the files of a certificate: `cert` and `key`, and `ca` where its root is not a public one."""
+    if not isinstance(value, dict):
+        try:
+            kind: str = one_of("off", "internal", "own")(value)
+        except ValueError:
+            raise ValueError('"off", "internal", "own" or { cert = "FILE", key = "FILE" }') from None
+        return kind
+    if not {"cert", "key"} <= value.keys() <= {"cert", "key", "ca"}:
+        raise ValueError('{ cert = "FILE", key = "FILE" }, with ca = "FILE" for a private root')
+    return {name: local_path(value[name]) for name in sorted(value)}
+
+
+def tls_recorded(value: object) -> str:
+    """The kind of TLS that a host records: paths of an operator's machine mean nothing to another one."""
+    return value if isinstance(value, str) else "own"
+
+
 def list_of(item: Check, limit: int = 64) -> Check:
     """A list of distinct values; the result is a tuple in the order given."""
 

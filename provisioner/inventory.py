@@ -319,10 +319,13 @@ def _toml_value(raw: str) -> Any:
 
 
 def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    return {
-        name: _path(value, folder) if (key := schema.known().get(name)) and key.operator else value
-        for name, value in values.items()
-    }
+    found = dict(values)
+    for name, value in values.items():
+        if (key := schema.known().get(name)) and key.operator:
+            found[name] = _path(value, folder)
+        elif name == "access.tls" and isinstance(value, Mapping):
+            found[name] = {part: _path(file, folder) for part, file in value.items()}
+    return found
 
 
 def _path(raw: str, folder: Path) -> str:

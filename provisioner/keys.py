@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from provisioner import checks
@@ -23,6 +23,8 @@ class Key:
     sticky: bool = True
     operator: bool = False
     later: Callable[[Any], str | None] = lambda _value: None
+    recorded: Callable[[Any], Any] = lambda value: value
+    """What of a value the host records: one that names files of the operator's machine stands for what is in them."""
 
 
 def key(
@@ -36,12 +38,15 @@ def key(
     sticky: bool = True,
     operator: bool = False,
     later: Callable[[Any], str | None] | None = None,
+    recorded: Callable[[Any], Any] | None = None,
 ) -> Any:
     """A dataclass field. `shown` is the default as the reference prints it; `operator` marks a value
     that means something on the operator's machine only and is never recorded on a host."""
     if shown is None:
         shown = _shown(default)
     known = Key(doc, kind, check, example, shown, sticky, operator, later or (lambda _value: None))
+    if recorded is not None:
+        known = replace(known, recorded=recorded)
     if isinstance(default, dict):
         return field(default_factory=dict, metadata={"key": known})
     return field(default=default, metadata={"key": known})

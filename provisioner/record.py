@@ -37,7 +37,7 @@ def dump_recorded(settings: Settings, stack: str) -> str:
     document: dict[str, Any] = {"schema": SCHEMA, "stack": settings.stack or stack}
     for table, section in schema.SETTINGS.items():
         values = {
-            name: list(value) if isinstance(value, tuple) else value
+            name: list(value) if isinstance(value, tuple) else key.recorded(value)
             for name, key in schema.keys(section).items()
             if not key.operator and (value := settings.get(f"{table}.{name}")) is not None
         }

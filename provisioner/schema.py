@@ -170,12 +170,14 @@ class Access:
         kind="list",
         example='users = ["anna", "ben"]',
     )
-    tls: str = _key(
+    tls: str | Mapping[str, str] = _key(
         "off",
-        lambda value: value if isinstance(value, dict) else checks.one_of("off", "internal")(value),
-        "Encryption.",
-        example='tls = "off"',
-        later=checks.only(("off",), "TLS comes with a later version"),
+        checks.tls,
+        '"off". "internal": certificates of a root that this stack has for itself, renewed by the server. '
+        "{ cert, key }: files with your own certificate and its chain (`ca`: the private root that clients need) on "
+        'the operator\'s machine, kept with the secrets; "own": the one that the stack has of them.',
+        example='tls = "internal"',
+        recorded=checks.tls_recorded,
     )
     public_http: bool = _key(
         False,
@@ -186,9 +188,14 @@ class Access:
     )
 
     @property
+    def encryption(self) -> str:
+        """`off`, `internal`, or `own` with a certificate that was brought along."""
+        return checks.tls_recorded(self.tls)
+
+    @property
     def scheme(self) -> str:
         """`https` with any kind of TLS."""
-        return "http" if self.tls == "off" else "https"
+        return "http" if self.encryption == "off" else "https"
 
     @property
     def door_port(self) -> int:

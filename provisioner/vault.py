@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from provisioner import accounts, state
+from provisioner.certificates.authority import new_root
+from provisioner.certificates.material import LIMIT as CERTIFICATES
+from provisioner.certificates.material import OWN, ROOT
 from provisioner.errors import ProvisionError, Refused, UsageError
 from provisioner.secrets import Secret, generate
 from provisioner.settings import Settings
@@ -35,12 +38,26 @@ class Kind:
     doc: str
     low: int
     high: int
-    make: Callable[[], Secret]
+    make: Callable[[], Secret] | None
+    """None: it is brought along."""
     pattern: str = r".*"
     room: int = 0
     """Bytes at most, 0 for no such limit."""
     when: Callable[[Settings], bool] = lambda _settings: True
     """Whether a stack of these settings has this secret; one that is there stays when it is no longer needed."""
+
+
+_PEMS = r"[A-Za-z0-9+/=]+:[A-Za-z0-9+/=,]+:[A-Za-z0-9+/=,]*"
+
+
+def never(_settings: Settings) -> bool:
+    """Of what is brought along, and never made here."""
+    return False
+
+
+def has_root(settings: Settings) -> bool:
+    """Whether the stack's certificates come from a root of its own."""
+    return settings.access.encryption == "internal"
 
 
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
@@ -56,6 +73,8 @@ NAMES: Mapping[str, Kind] = {
     ),
     "store.user.key": Kind("access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+"),
     "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40)),
+    OWN: Kind("the certificate that was brought along, with its key", 64, CERTIFICATES, None, _PEMS, when=never),
+    ROOT: Kind("key and certificate of the stack's own root", 64, CERTIFICATES, new_root, _PEMS, when=has_root),
 }
 
 
@@ -204,11 +223,15 @@ def serialise(vault: Vault) -> str:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
 
 
+MADE = tuple(name for name, kind in NAMES.items() if kind.make is not None)
+"""The secrets that can be made here."""
+
+
 def reconcile(
     host: Vault | None,
     controller: Vault | None,
     stack: str,
-    names: Iterable[str] = tuple(NAMES),
+    names: Iterable[str] = MADE,
     *,
     hostname: str | None = None,
     select: str = "",
@@ -245,7 +268,7 @@ def reconcile(
 
 def _made(name: str) -> Secret:
     kind = kind_of(name)
-    if kind is None:
+    if kind is None or kind.make is None:
         raise ValueError(f"nothing says how the secret {name} is made")
     return kind.make()
 

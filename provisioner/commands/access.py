@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provisioner.certificates.material import trusted
 from provisioner.commands.view import View
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
@@ -51,12 +52,13 @@ def target(view: View, repair: str, connect: Connect | None = None) -> Target:
 def login_target(
     url: str, settings: Settings, secrets: Mapping[str, Secret], repair: str, connect: Connect | None = None
 ) -> Target:
-    """`url` with the generated account, or without one."""
+    """`url` with the generated account, or without one, and with the stack's own root where it has one."""
     open_to_all = settings.access.auth == "none"
     return Target(
         url=url,
         username="" if open_to_all else LOGIN,
         password=None if open_to_all else secrets["login"],
+        ca=trusted(settings.access.encryption, secrets),
         connect=connect,
         repair=repair,
     )

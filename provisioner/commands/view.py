@@ -131,6 +131,10 @@ def look(
         select=select(request),
     )
     door, unnamed = _door(settings, request, session, facts)
+    if recorded is not None and seen[STACK_FILE].kind == "file" and unnamed is None:
+        before, unknown = _door(effective({}, {}, recorded), request, session, facts)
+        if unknown is None and before.url != door.url:
+            warnings.append(f"clients must use another URL: {door.url}, until now {before.url}")
     while True:
         context = Context(
             settings=settings,

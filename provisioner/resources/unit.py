@@ -227,9 +227,9 @@ class Service(HostResource):
             recorded = state.record.get(path)
             if (
                 not state.record
-                or today is UNKNOWN
+                # What a change of this plan leaves behind is not known, but that it was read is.
+                or (today is not None and recorded != str(today))
                 # A file that was not there at the start and is not there now stands in no record.
-                or (today is not None and recorded != today)
                 or (today is None and recorded)
             ):
                 stale.append(path)
@@ -279,7 +279,7 @@ class Service(HostResource):
             if path in self.links and not state.identity:
                 state = replace(state, kind="file", identity="new")
                 seen = seen.put(probe, state)
-            elif path not in self.links and not isinstance(state.sha256, str):
+            elif path not in self.links and state.sha256 is None:
                 state = replace(state, kind="file", content=b"")
                 seen = seen.put(probe, state)
             record[path] = str(_today(state, path in self.links))

@@ -29,6 +29,11 @@ def program(name: str) -> str:
     return text.replace('PUBLIC_INDEX = ""\n', f"PUBLIC_INDEX = {public_index()!r}\n", 1)
 
 
+def text(name: str) -> str:
+    """A file of this folder as it stands."""
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
 def _here_document(name: str) -> str:
     # Quoted: the shell expands nothing in it, and stdin of the rest of the script stays what it is.
     return f"<<'end-of-{name}'\n{program(name)}\nend-of-{name}\n"

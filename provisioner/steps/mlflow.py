@@ -21,7 +21,7 @@ from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, mlflow_environment
+from provisioner.steps import Context, keeping, mlflow_environment, tls
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
 from provisioner.steps.postgres import server, stopped
@@ -84,6 +84,7 @@ class Mlflow:
                 keep=keeping.of_environment(variables),
                 hide=mlflow_environment.SECRETS,
             ),
+            *tls.trust_file(context),
             File(id=f"file:{UNIT}", path=UNIT_FILE, content=unit, keep=keeping.of_unit(unit)),
             drop_ins(context),
             Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
@@ -99,13 +100,14 @@ class Mlflow:
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,
-                inputs=(UNIT_FILE, ENVIRONMENT, IDENTITY),
+                inputs=inputs(context),
                 links=(CURRENT, venv.marker),
                 health=answers(ready(context)),
                 health_seconds=180,
                 cost="clients wait about 10 s",
                 needs=(venv.id, "step:database"),
             ),
+            *tls.no_trust_file(context),
         )
         return [resource.of(self.name) for resource in resources]
 
@@ -140,8 +142,14 @@ def unit_file(context: Context) -> str:
         "mlflow-server.service.j2",
         store_unit=f"{context.store_step}.service",
         memory=memory(context),
-        record=record_line([UNIT_FILE, ENVIRONMENT, IDENTITY], [CURRENT, venv.marker]),
+        record=record_line(inputs(context), [CURRENT, venv.marker]),
     )
+
+
+def inputs(context: Context) -> tuple[str, ...]:
+    """The files that the server reads when it starts."""
+    trusted = () if tls.trust(context) is None else (tls.TRUST,)
+    return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted
 
 
 def drop_ins(context: Context) -> DropIns:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from provisioner.assets import render
 from provisioner.door import Door
 from provisioner.secrets import Secret
-from provisioner.steps import Context
+from provisioner.steps import Context, tls
 
 HOST = "127.0.0.1"
 PORT = 5500
@@ -67,6 +67,9 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_FLASK_SERVER_SECRET_KEY": _secret(context, "mlflow.flask-key"),
         "MLFLOW_CRYPTO_KEK_PASSPHRASE": _secret(context, "mlflow.kek"),
     }
+    if tls.trust(context) is not None:
+        # The store is reached by the clients' own address: only boto3 asks for it.
+        ours["AWS_CA_BUNDLE"] = tls.TRUST
     return dict(sorted({**_TUNABLE, **settings.mlflow.env, **ours}.items()))
 
 

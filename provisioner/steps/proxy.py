@@ -20,7 +20,7 @@ from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, mlflow_environment
+from provisioner.steps import Context, mlflow_environment, tls
 from provisioner.steps.proxy_login import HEAD, accounts
 from provisioner.values import dataclass
 
@@ -46,12 +46,13 @@ class Proxy:
         return True
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return PackageProbe("nginx"), NginxBuildProbe(), UnitProbe(UNIT), PathProbe(SITE), _MAIN
+        return PackageProbe("nginx"), NginxBuildProbe(), UnitProbe(UNIT), UnitProbe(tls.SERVICE), PathProbe(SITE), _MAIN
 
     def resources(self, context: Context) -> Sequence[Resource]:
         owned = not guest(context)
         examples = (EXAMPLE,) if owned else ()
-        inputs = (SITE, DROP_IN, *examples)
+        certificate = tls.file(context)
+        inputs = (SITE, DROP_IN, *examples, *filter(None, [certificate]))
         drop_in = render(
             "nginx-drop-in.conf.j2",
             owned=owned,
@@ -92,6 +93,7 @@ class Proxy:
                 )
             )
         resources += [
+            *tls.resources(context, needs),
             File(id="file:nginx-drop-in", path=DROP_IN, content=drop_in.encode(), needs=needs),
             File(
                 id="file:nginx-site",
@@ -104,11 +106,12 @@ class Proxy:
                 id=f"unit:{UNIT}",
                 unit=UNIT,
                 inputs=inputs,
-                reloads=(SITE, *examples) if owned else inputs,
+                reloads=tuple(path for path in inputs if path != DROP_IN) if owned else inputs,
                 health=answers(*_health(context)),
                 cost="requests in flight are cut off",
                 needs=needs,
             ),
+            *tls.leftovers(context),
         ]
         if context.settings.access.auth != "password":
             # After the reload: until then nginx reads it at every request.
@@ -129,7 +132,8 @@ class Proxy:
 
     def headline(self, context: Context) -> str:
         login = "" if context.settings.access.auth == "password" else ", no login"
-        return f"nginx on port {context.door.port}{login}"
+        encrypted = {"off": "", "internal": ", TLS with a root of its own", "own": ", TLS"}
+        return f"nginx on port {context.door.port}{encrypted[context.settings.access.encryption]}{login}"
 
 
 def guest(context: Context) -> bool:
@@ -168,6 +172,7 @@ def _site(context: Context, version: str) -> str:
     return render(
         "nginx-site.conf.j2",
         listen=listen(context),
+        certificate=tls.file(context),
         only=[re.escape(address) for address in only(context)],
         names=[_bracketed(name) for name in context.door.names if len(name) <= _HASHED] or ["_"],
         bucket=re.escape(context.settings.store.bucket),
@@ -232,13 +237,13 @@ def _bracketed(name: str) -> str:
 
 def _health(context: Context) -> list[Ask]:
     """Today's site answers, and keeps out who has no login. MLflow behind it may still be starting."""
-    port, host = context.door.port, context.door.authority
+    port, host, shown = context.door.port, context.door.authority, tls.file(context)
     asks = [
-        Ask(port, "/.provision", host, wanted=f"site {version(context)}\n"),
-        Ask(port, "/ajax-api/3.0/mlflow/assistant/", host, accepted=(403,)),
+        Ask(port, "/.provision", host, wanted=f"site {version(context)}\n", certificate=shown),
+        Ask(port, "/ajax-api/3.0/mlflow/assistant/", host, accepted=(403,), certificate=shown),
     ]
     if context.settings.access.auth == "password":
-        asks.append(Ask(port, "/", host, accepted=(401,)))
+        asks.append(Ask(port, "/", host, accepted=(401,), certificate=shown))
     return asks
 
 
