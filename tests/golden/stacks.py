@@ -39,6 +39,8 @@ class Example:
     before: Callable[[ModelHost], None] = lambda host: None
     local: Mapping[str, bytes] = field(default_factory=dict)
     """Setting -> content of a file on the operator's machine that it names."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Secrets that only this one has, by name with `_` for `.`."""
 
 
 def guests(host: ModelHost) -> None:
@@ -94,6 +96,14 @@ EXAMPLES = {
         },
         facts=UBUNTU,
     ),
+    "tls": Example(
+        {
+            "store.engine": "seaweedfs",
+            "access.tls": "internal",
+            "access.names": ("mlflow.example.com", "192.0.2.10", "2001:db8::1"),
+        },
+        secrets={"tls_root": f"{'fake' * 12}:{'fake' * 4}:"},
+    ),
     "guests": Example({"store.engine": "seaweedfs", "mlflow.workers": 4}, facts=UBUNTU, before=guests),
 }
 
@@ -108,7 +118,7 @@ def made(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[Mode
     host = ModelHost(facts=example.facts)
     example.before(host)
     install(monkeypatch, host)
-    vaults.write_controller(vault())
+    vaults.write_controller(vault(**example.secrets))
     first = look(host, request(flags))  # type: ignore[arg-type]
     host.make(first.plan.changes)
     last = look(host, request(flags))  # type: ignore[arg-type]

@@ -63,13 +63,15 @@ def troubled(host: ModelHost) -> None:
 def planned(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Planned]:
     """One change of each kind."""
     found: dict[str, Planned] = {}
-    for name in ("guests", "seaweedfs"):
+    for name in ("guests", "seaweedfs", "tls"):
         host, first, _ = made(name, monkeypatch, folder)
         changes = list(first.plan.changes)
         if name == "seaweedfs":
             troubled(host)
             flags = {**EXAMPLES[name].flags, "access.auth": "none"}
             changes += look(host, request(flags)).plan.changes  # type: ignore[arg-type]
+        if name == "tls":
+            changes += look(host, request({**EXAMPLES[name].flags, "access.tls": "off"})).plan.changes  # type: ignore[arg-type]
         for each in changes:
             if isinstance(each.resource, HostResource):
                 found.setdefault(type(each.resource).__name__, each)

@@ -217,7 +217,7 @@ class ModelHost:
         if isinstance(value, UnitState) and isinstance(resource, Service):
             files = {path: self.value(PathProbe(path)).sha256 for path in resource.inputs}
             links = {path: self.value(PathProbe(path)).identity for path in resource.links}
-            return replace(value, record={path: today for path, today in {**files, **links}.items() if today})
+            return replace(value, record={path: str(today) for path, today in {**files, **links}.items() if today})
         return value
 
     def _installed(self, package: str) -> None:

@@ -51,7 +51,7 @@ def test_reconciling_takes_the_newer_value_and_is_done_after_copying(host: Vault
         )
         return
     decided = decision.vault
-    assert set(vault.NAMES) <= set(decided.entries)
+    assert set(vault.MADE) <= set(decided.entries)
     for name, entry in decided.entries.items():
         seen = [side.entries[name] for side in (host, copy) if name in side.entries]
         if seen:
@@ -78,9 +78,9 @@ def test_which_side_is_asked_first_makes_no_difference(host: Vault, copy: Vault)
 
 def test_a_fresh_stack_gets_every_secret_on_both_sides() -> None:
     decision = vault.reconcile(None, None, "h")
-    assert decision.generated == decision.to_host == decision.to_controller == tuple(sorted(vault.NAMES))
+    assert decision.generated == decision.to_host == decision.to_controller == tuple(sorted(vault.MADE))
     assert not decision.rebuilt
-    for name in vault.NAMES:
+    for name in vault.MADE:
         vault.check(name, decision.vault[name].reveal())
 
 
