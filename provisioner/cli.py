@@ -224,6 +224,16 @@ def _(call: Call) -> Exit:
     return list_users(call.options)
 
 
+@command(secrets_app, "rotate")
+def _(
+    call: Call, name: Annotated[str, typer.Argument(metavar="NAME", help="A secret of `secrets list`, or all.")]
+) -> Exit:
+    """A new value on both sides, and what must restart; verified, or the earlier one is back."""
+    from provisioner.commands.rotate import rotate
+
+    return rotate(call.options, call.reporter, name)
+
+
 def _steps() -> None:
     """A command for each module of provisioner/steps that has a STEP; its help is the step's summary.
     Read as text: importing them would cost more than the whole of `--help`."""

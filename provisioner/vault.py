@@ -71,6 +71,9 @@ NAMES: Mapping[str, Kind] = {
     "store.root.user": Kind(
         "name of the store's administrator", 3, 20, lambda: Secret("root" + generate(16).reveal()), r"[A-Za-z0-9_.-]+"
     ),
+    "store.user.before": Kind(
+        "access key of the bucket's user before the last rotation", 3, 20, lambda: generate(20), when=lambda _: False
+    ),
     "store.user.key": Kind("access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+"),
     "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40)),
     OWN: Kind("the certificate that was brought along, with its key", 64, CERTIFICATES, None, _PEMS, when=never),
@@ -127,6 +130,10 @@ class Vault:
         """Every secret by name."""
         return {name: entry.value for name, entry in self.live.items()}
 
+    def generations(self) -> dict[str, int]:
+        """Every secret's generation by name."""
+        return {name: entry.generation for name, entry in self.entries.items()}
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -138,6 +145,16 @@ class Decision:
     to_controller: tuple[str, ...]
     generated: tuple[str, ...]
     rebuilt: bool = False
+
+    def renewed(self, wanted: Vault) -> Decision:
+        """The same with `wanted` values, which neither side has yet."""
+        names = tuple(name for name, entry in wanted.entries.items() if self.vault.entries.get(name) != entry)
+        return replace(
+            self,
+            vault=wanted,
+            to_host=tuple(sorted({*self.to_host, *names})),
+            to_controller=tuple(sorted({*self.to_controller, *names})),
+        )
 
 
 class Conflict(Refused):

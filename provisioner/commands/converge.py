@@ -17,6 +17,7 @@ from provisioner.commands.options import Options, again, select
 from provisioner.commands.view import RECORD_STEP, View, look
 from provisioner.engine.apply import Run
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
+from provisioner.engine.plan import Plan
 from provisioner.engine.resource import Planned
 from provisioner.errors import Exit, ProvisionError
 from provisioner.inventory import StackRequest
@@ -32,8 +33,16 @@ _STARTING = 120.0
 """Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
 
 
+def stamp() -> str:
+    """Names the backups of a run: `2026-11-21T184513Z`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+
+
 class Converge:
     """One run on one connected host."""
+
+    atomic = False
+    """A change that fails takes back those before it."""
 
     def __init__(
         self,
@@ -50,7 +59,8 @@ class Converge:
         self.options = options
         self.reporter = reporter
         self.steps = tuple(steps)
-        self.stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+        self.stamp = stamp()
+        self._warned: list[str] = []
 
     def all(self) -> None:
         ahead = None
@@ -74,8 +84,14 @@ class Converge:
     def _refuse(self, view: View) -> None:
         safety.refuse(view, self.options, safety.terminal(self.result.host) if self.options.interactive else None)
 
+    def _view(self) -> View:
+        return look(self.session, self.request, self.steps, deep=self.options.deep)
+
+    def _ordered(self, plan: Plan) -> Plan:
+        return plan
+
     def _look(self) -> View:
-        view = look(self.session, self.request, self.steps, deep=self.options.deep)
+        view = self._view()
         fill(self.result, view)
         # What a run reports as changes it has made, so that a refusal reports none.
         self.result.changes = []
@@ -93,8 +109,11 @@ class Converge:
         # What is only warned of is said and kept apart: the checks that follow are the verification's.
         self.result.checks = []
         for check in (check for check in checks if check.status == "warn"):
-            self.result.warnings.append(f"{check.title}: {check.detail}")
-            self.reporter.warned(self.result, check)
+            warning = f"{check.title}: {check.detail}"
+            if warning not in self._warned:
+                self._warned.append(warning)
+                self.reporter.warned(self.result, check)
+        self.result.warnings += [each for each in self._warned if each not in self.result.warnings]
         if self.result.fresh:
             headline = f"{len(checks)} checks"
             self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
@@ -106,7 +125,7 @@ class Converge:
             say=lambda text: self.reporter.waiting(self.result, text),
         ) as holding:
             if holding.moved:
-                view = look(self.session, self.request, self.steps, deep=self.options.deep)
+                view = self._view()
                 self._refuse(view)
                 fill(self.result, view)
                 self.result.changes = []
@@ -124,11 +143,12 @@ class Converge:
         self.reporter.starting(self.result, list(dict.fromkeys(p.step for p in view.plan.changes)))
         run = Run(
             self.session,
-            view.plan,
+            self._ordered(view.plan),
             stamp=self.stamp,
             emit=collector.event,
             journal=collector.journal,
             owner=owner,
+            atomic=self.atomic,
         )
         try:
             run.all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
@@ -38,6 +38,9 @@ _PATIENCE, _DEEP_PATIENCE = 60.0, 600.0
 """Seconds a look may stay silent; reading programs and packages whole, 1 GB, takes its time on a slow disk."""
 RECORD_STEP = "settings"
 """The step name of the two files in which the host keeps its settings and secrets."""
+
+
+Renew = Callable[[vault.Vault], vault.Vault]
 
 
 class NoStack(Refused):
@@ -95,11 +98,18 @@ class _Guess:
 
 
 def look(
-    session: Session, request: StackRequest, chosen: Sequence[str] = (), *, deep: bool = False, clients: bool = True
+    session: Session,
+    request: StackRequest,
+    chosen: Sequence[str] = (),
+    *,
+    deep: bool = False,
+    clients: bool = True,
+    renew: Renew | None = None,
 ) -> View:
     """One exec when the host is as it was remembered, two otherwise.
 
     `chosen`: names of steps, all when empty. `clients`: also read what only client libraries see.
+    `renew`: gives the secrets that the stack shall have from those that it has.
     """
     copy = controller.recall_record(request.id)
     guess = effective(request.flags, request.inventory or {}, copy)
@@ -130,6 +140,8 @@ def look(
         hostname=request.host.name,
         select=select(request),
     )
+    if renew is not None:
+        decision = decision.renewed(renew(decision.vault))
     door, unnamed = _door(settings, request, session, facts)
     if recorded is not None and seen[STACK_FILE].kind == "file" and unnamed is None:
         before, unknown = _door(effective({}, {}, recorded), request, session, facts)
@@ -140,6 +152,7 @@ def look(
             settings=settings,
             facts=facts,
             secrets=decision.vault.secrets(),
+            generations=decision.vault.generations(),
             door=door,
             seen=seen,
             store_hint=context.store_hint,

@@ -34,12 +34,15 @@ class Run:
         emit: OnEvent,
         journal: batch.Journal = batch.no_journal,
         owner: str = "",
+        atomic: bool = False,
     ):
+        """`atomic`: consecutive changes of the host are one exec that takes all of them back when one fails."""
         self._session = session
         self._stamp = stamp
         self._sink = emit
         self._journal = journal
         self._owner = owner
+        self._atomic = atomic
         self._lock = threading.Condition()
         self._done: set[str] = set()
         self._planned = {p.id for p in plan.changes}
@@ -48,7 +51,8 @@ class Run:
             self._by_step.setdefault(planned.step, []).append(planned.id)
         self._lanes: dict[str, list[Planned]] = {}
         for planned in plan.changes:
-            self._lanes.setdefault(planned.resource.lane or planned.step, []).append(planned)
+            lane = "" if atomic else planned.resource.lane or planned.step
+            self._lanes.setdefault(lane, []).append(planned)
         self._busy: dict[str, Future[Seen]] = {}
         self.failed: list[Exception] = []
         self._through_clients = ""
@@ -98,7 +102,13 @@ class Run:
                 return known
         changes = [self._prepared(planned) for planned in changes]
         after = batch.run(
-            self._session, changes, stamp=self._stamp, emit=self.emit, journal=self._journal, owner=self._owner
+            self._session,
+            changes,
+            stamp=self._stamp,
+            emit=self.emit,
+            journal=self._journal,
+            owner=self._owner,
+            atomic=self._atomic,
         )
         return known.merge(after)
 

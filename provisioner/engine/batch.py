@@ -30,6 +30,7 @@ RUN = "/run/provision"
 # run replaced and made, whichever exec did it. A unit that ran before is named to `undo_unit UNIT PATH...`
 # ahead of its restart: when a fragment then fails, those of PATH that this run changed are put back (all
 # that this exec changed, when none is named) and the unit is started on them. `proven` ends that.
+# `revert` reads sh that takes back what is in no file: run, the last first, when an atomic exec fails.
 _TOOLS = r"""
 mkdir -p -m 0700 @RUN@ && chmod 0700 @RUN@
 exec 9>>@RUN@/work
@@ -89,6 +90,7 @@ undo_unit() {
   if [ $# -eq 0 ]; then : >"$T/all"; else printf '%s\n' "$@" >>"$T/undo"; fi
 }
 proven() { : >"$T/units"; : >"$T/undo"; rm -f "$T/all"; }
+revert() { cat >/dev/null; }
 undo() {
   [ -s "$T/units" ] || return 0
   [ ! -e "$T/all" ] || cat "$T/kept" "$T/made" >>"$T/undo"
@@ -115,6 +117,21 @@ ended() { # status: stop here when a fragment failed
 }
 """
 
+# All or nothing: the exec goes to its end when whoever started it is gone, and a failure takes all of it back.
+_ATOMIC = r"""
+trap '' HUP PIPE
+: >"$T/revert"
+proven() { :; }
+revert() { cat - "$T/revert" >"$T/revert.new"; mv -f "$T/revert.new" "$T/revert"; }
+undo() {
+  cat "$T/kept" "$T/made" >"$T/undo"
+  while IFS= read -r q; do put_back "$q"; done <"$T/undo"
+  ( . "$T/revert" )
+  systemctl daemon-reload
+  while IFS= read -r u; do systemctl reset-failed "$u"; timeout 90 systemctl restart "$u"; done <"$T/units"
+}
+"""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -136,7 +153,14 @@ def no_journal(_: Planned, _result: str) -> str:
     return ""
 
 
-def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal = no_journal, owner: str = "") -> str:
+def compose(
+    changes: Sequence[Planned],
+    mark: str,
+    stamp: str,
+    journal: Journal = no_journal,
+    owner: str = "",
+    atomic: bool = False,
+) -> str:
     """The whole script of a batch; every frame key is a group's number."""
     places = {"@RUN@": word(RUN), "@BACKUPS@": word(BACKUPS), "@STAMP@": word(stamp), "@OWNER@": word(owner)}
     tools = _TOOLS
@@ -144,7 +168,7 @@ def compose(changes: Sequence[Planned], mark: str, stamp: str, journal: Journal 
         tools = tools.replace(place, value)
     probes = by_kind(probe for planned in changes for probe in planned.resource.probes())
     # A function: what was made before a failure is looked at too.
-    body = [tools, f"look() {{\n{script.gather(fragments(probes))}\n}}"]
+    body = [tools, *([_ATOMIC] if atomic else ()), f"look() {{\n{script.gather(fragments(probes))}\n}}"]
     for number, group in enumerate(groups(changes)):
         # Not `if ( … )`: a shell ignores `set -e` inside a condition.
         body.append(
@@ -179,10 +203,12 @@ def run(
     emit: OnEvent,
     journal: Journal = no_journal,
     owner: str = "",
+    atomic: bool = False,
 ) -> Seen:
     """Apply `changes` with one exec; gives what is seen afterwards.
 
     `owner`: what names this run in the host's lock; nothing is done when another run has taken it.
+    `atomic`: a failure takes all of `changes` back, a lost connection leaves none half done.
     Raises ProvisionError when a fragment failed (its files are back by then) or a change did not take, Locked.
     """
     mark = script.boundary()
@@ -214,7 +240,7 @@ def run(
 
     reader = script.FrameReader(mark, on_frame)
     patience = max(type(p.resource).patience for p in changes if isinstance(p.resource, HostResource))
-    text = encode(compose(changes, mark, stamp, journal, owner))
+    text = encode(compose(changes, mark, stamp, journal, owner, atomic))
     result = session.run(text, on_output=reader.feed, timeout=patience)
     if "locked" in ends:
         raise taken(session.host)

@@ -52,6 +52,8 @@ class HostResult:
     """What to say in the inventory to have what was edited on the host: `[mlflow] memory = "512M"`."""
     notes: list[str] = field(default_factory=list)
     """Sentences a user should know of: a kept setting, a foreign file that was left alone."""
+    told: list[str] = field(default_factory=list)
+    """What a user has to do now, said at the end."""
     warnings: list[str] = field(default_factory=list)
     url: str = ""
     run_url: str = ""
@@ -103,7 +105,7 @@ def _host(result: HostResult) -> dict[str, Any]:
         "verification": result.verification,
         "resources": result.total,
         "kept": result.kept,
-        "notes": result.notes,
+        "notes": [*result.notes, *result.told],
         "warnings": result.warnings,
         **result.extra,
     }

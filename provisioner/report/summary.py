@@ -172,6 +172,9 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
     if result.keep:
         lines.append("To keep such a change, say it in the inventory:")
         lines += [f"  {line}" for line in result.keep]
+    for told in result.told:
+        text, *commands = told.splitlines()
+        lines += [*textwrap.wrap(text, width), *commands]
     return [*lines, *_lost(result, width)]
 
 

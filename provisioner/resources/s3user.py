@@ -12,6 +12,7 @@ from provisioner.engine.quoting import printable
 from provisioner.engine.resource import Change
 from provisioner.resources.bucket import StoreResource, check, unseen
 from provisioner.resources.s3 import Key, Unanswered
+from provisioner.secrets import Secret
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
@@ -238,6 +239,50 @@ class User(StoreResource):
             admin.detach_policy(extra, user=name)
         if self.policy not in state.policies:
             admin.attach_policy([self.policy], user=name)
+
+
+@dataclass(frozen=True)
+class FormerLook(Look[UserState]):
+    """Names one user that shall be gone."""
+
+    access: Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Former(StoreResource):
+    """A user whose key was replaced: gone, with its key."""
+
+    access: Secret
+    role: str
+
+    @property
+    def key(self) -> FormerLook:
+        return FormerLook(self.access)
+
+    def diff(self, seen: Seen) -> Change | None:
+        state = seen.get(self.key)
+        title = f"earlier key of {self.role}"
+        if state is None or state.unseen:
+            return check(state, title)
+        return Change("remove", "it was replaced", title=title) if state.exists else None
+
+    def after(self, seen: Seen) -> Seen:
+        return seen.put(self.key, UserState(False))
+
+    def look(self, session: Session) -> Seen:
+        name = {"accessKey": self.access.reveal()}
+        try:
+            answer = self.store.request(session, "GET", _ADMIN + "user-info", name)
+        except Unanswered as error:
+            return Seen({self.key: UserState(unseen=f"{error.what}: {error.why}")})
+        if answer.code == "XMinioAdminNoSuchUser":
+            return Seen({self.key: UserState(False)})
+        if answer.status != 200:
+            return Seen({self.key: UserState(unseen=unseen(answer) or f"HTTP {answer.status}")})
+        return Seen({self.key: UserState(True)})
+
+    def bring_about(self, session: Session, change: Change) -> None:
+        self.store.admin(session).user_remove(self.access.reveal())
 
 
 def _json(body: bytes) -> object:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 
+from provisioner.engine.quoting import emit, word
 from provisioner.runtime import programs
+from provisioner.secrets import Secret
 from provisioner.values import dataclass
 
 VERSION = "3.17.2"
@@ -41,6 +44,35 @@ def upgrade(venv: str, *, env_file: str, wait: int = 30, limit: int = 900, migra
         WAIT=str(wait),
         LIMIT=str(limit),
         MIGRATE="migrate" if migrate else "",
+    )
+
+
+def rewrap(venv: str, *, env_file: str, before: tuple[str, int], wanted: tuple[str, int], database: Secret) -> str:
+    """A command that moves MLflow's stored keys from one passphrase and version to another (rewrap_keys.py).
+
+    The secrets are in the text: they reach Python on stdin. The service must not run meanwhile. `database`:
+    the address that is tried when the one in `env_file` is refused.
+    """
+    program = programs.program("rewrap_keys")
+    for name, value in (("CHANGE", repr((before, wanted))), ("DATABASE", repr(database.reveal()))):
+        head, mark, tail = re.split(rf"^({name}\b[^=\n]*= ).*$", program, maxsplit=1, flags=re.MULTILINE)
+        program = f"{head}{mark}{value}{tail}"
+    options = " ".join(
+        f"-p {word(each)}"
+        for each in (
+            "User=mlflow",
+            f"EnvironmentFile={env_file}",
+            "RuntimeMaxSec=300",
+            "PrivateTmp=yes",
+            "NoNewPrivileges=yes",
+            "ProtectSystem=strict",
+            "ProtectHome=yes",
+            "WorkingDirectory=/",
+        )
+    )
+    return (
+        f"{emit(program.encode())} | systemd-run --quiet --wait --pipe --collect --unit=provision-rewrap-keys "
+        f"{options} -- {word(venv + '/bin/python')} -I -"
     )
 
 

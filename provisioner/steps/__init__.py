@@ -40,6 +40,8 @@ class Context:
     """Id of the stack's folder on the operator's machine."""
     deep: bool = False
     """Hash large files again instead of trusting their stamps."""
+    generations: Mapping[str, int] = field(default_factory=dict)
+    """How often each secret was made, by vault name."""
 
     def known(self, look: Look[T], default: T) -> T:
         """What was seen, or `default` in the guess."""

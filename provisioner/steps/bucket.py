@@ -12,7 +12,7 @@ from provisioner.resources.bucket import Bucket
 from provisioner.resources.file import File
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.s3 import Key, Store
-from provisioner.resources.s3user import Policy, User, bucket_policy
+from provisioner.resources.s3user import Former, Policy, User, bucket_policy
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
@@ -97,6 +97,17 @@ class BucketStep:
 
     def headline(self, context: Context) -> str:
         return f"{context.settings.store.bucket}, and a key that opens this bucket only"
+
+
+def former(context: Context) -> Sequence[Resource]:
+    """The user whose key was replaced, to be removed once nothing uses it any more."""
+    before = context.secrets.get("store.user.before")
+    if context.settings.store.engine != "minio" or before is None or before == bucket_key(context).access:
+        return ()
+    name, unit = context.settings.store.bucket, f"{context.settings.store.engine}.service"
+    store = Store(administrator(context), PORT, unit)
+    role = f"the bucket {name}"
+    return (Former(id=f"store-user-before:{name}", access=before, role=role, had=True, store=store, unit=unit),)
 
 
 def _mark(context: Context) -> str:

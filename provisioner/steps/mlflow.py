@@ -16,12 +16,14 @@ from provisioner.resources.file import Directory, File, Link
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.postgresql.clusters import VERSIONS, Cluster
 from provisioner.resources.python_env import PythonEnv
+from provisioner.resources.rewrapped import Rewrapped
 from provisioner.resources.schema import Schema
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
 from provisioner.steps import Context, keeping, mlflow_environment, tls
+from provisioner.steps.bucket import former
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
 from provisioner.steps.postgres import server, stopped
@@ -76,6 +78,16 @@ class Mlflow:
                 group=USER,
                 mode=0o700,
             ),
+            Rewrapped(
+                id="keys:mlflow",
+                environment=venv.path,
+                env_file=ENVIRONMENT,
+                unit=UNIT,
+                passphrase=mlflow_environment.secret(context, "mlflow.kek"),
+                version=mlflow_environment.kek_version(context),
+                database=mlflow_environment.database_uri(context),
+                needs=(venv.id, "step:database"),
+            ),
             File(
                 id="file:mlflow.env",
                 path=ENVIRONMENT,
@@ -108,6 +120,7 @@ class Mlflow:
                 needs=(venv.id, "step:database"),
             ),
             *tls.no_trust_file(context),
+            *former(context),
         )
         return [resource.of(self.name) for resource in resources]
 

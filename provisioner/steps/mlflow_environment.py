@@ -60,12 +60,13 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_SERVE_ARTIFACTS": "true",
         # Clients fetch artifacts by addresses that this server signs: they must be the clients' own.
         "MLFLOW_S3_ENDPOINT_URL": context.door.url,
-        "AWS_ACCESS_KEY_ID": _secret(context, "store.user.key"),
-        "AWS_SECRET_ACCESS_KEY": _secret(context, "store.user.secret"),
+        "AWS_ACCESS_KEY_ID": secret(context, "store.user.key"),
+        "AWS_SECRET_ACCESS_KEY": secret(context, "store.user.secret"),
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(context.door)),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(context.door.origins),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": _secret(context, "mlflow.flask-key"),
-        "MLFLOW_CRYPTO_KEK_PASSPHRASE": _secret(context, "mlflow.kek"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secret(context, "mlflow.flask-key"),
+        "MLFLOW_CRYPTO_KEK_PASSPHRASE": secret(context, "mlflow.kek"),
+        "MLFLOW_CRYPTO_KEK_VERSION": str(kek_version(context)),
     }
     if tls.trust(context) is not None:
         # The store is reached by the clients' own address: only boto3 asks for it.
@@ -82,7 +83,7 @@ def database_uri(context: Context) -> Secret:
     """The database, its driver named: without it SQLAlchemy 2.1 takes another than 2.0."""
     database = context.settings.database
     user = urllib.parse.quote(database.user, safe="")
-    password = urllib.parse.quote(_secret(context, "database.password").reveal(), safe="")
+    password = urllib.parse.quote(secret(context, "database.password").reveal(), safe="")
     name = urllib.parse.quote(database.name, safe="")
     return Secret(f"postgresql+psycopg2://{user}:{password}@127.0.0.1:5432/{name}")
 
@@ -98,6 +99,11 @@ def allowed_hosts(door: Door) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hosts))
 
 
+def kek_version(context: Context) -> int:
+    """The version that MLflow notes beside every key which it wraps with the passphrase."""
+    return context.generations.get("mlflow.kek", 1)
+
+
 def _is_ipv6(name: str) -> bool:
     try:
         return ipaddress.ip_address(name).version == 6
@@ -105,5 +111,6 @@ def _is_ipv6(name: str) -> bool:
         return False
 
 
-def _secret(context: Context, name: str) -> Secret:
+def secret(context: Context, name: str) -> Secret:
+    """A secret by vault name; empty in the guess."""
     return context.secrets.get(name) or Secret("")

@@ -29,6 +29,7 @@ SITE = "/etc/nginx/conf.d/provision-mlflow.conf"
 ACCOUNTS = "/etc/nginx/provision-mlflow.htpasswd"
 DROP_IN = "/etc/systemd/system/nginx.service.d/50-provision.conf"
 EXAMPLE = "/etc/nginx/sites-enabled/default"
+ACCESS_LOG = "/var/log/nginx/provision-mlflow.access.log"
 STORE_PORT = 9000
 _MAIN = PathProbe("/etc/nginx/nginx.conf")
 

@@ -18,6 +18,7 @@ from provisioner.engine import batch, script
 from provisioner.engine.resource import HostResource, Planned
 from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropIn, DropInProbe
+from provisioner.resources.paths import PathProbe
 from provisioner.resources.postgresql import scram
 from provisioner.resources.postgresql.clusters import ClustersProbe
 from provisioner.resources.postgresql.server import FileSetting, ServerProbe
@@ -55,6 +56,9 @@ def troubled(host: ModelHost) -> None:
     server = ServerProbe(cluster.version, "mlflow", "mlflow")
     auto = FileSetting("/var/lib/postgresql/15/main/postgresql.auto.conf", 3, "max_connections", "5")
     host.put(server, replace(host.value(server), files=(auto,)))
+    environment = PathProbe("/etc/mlflow/mlflow.env")
+    text = "MLFLOW_CRYPTO_KEK_VERSION=2\nMLFLOW_CRYPTO_KEK_PASSPHRASE=an-earlier-passphrase\n"
+    host.put(environment, replace(host.value(environment), content=text.encode()))
     for each in list(host.values):
         if isinstance(each, ExampleProbe):
             host.put(each, ExampleState(on=True))
@@ -87,6 +91,7 @@ def test_the_scripts_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch, t
         "batch.sh": batch.compose(
             [directory], MARK, "2026-01-02T030405Z", lambda _planned, _result: journal, "0123456789abcdef"
         ),
+        "atomic.sh": batch.compose([directory], MARK, "2026-01-02T030405Z", atomic=True),
     }
     for kind, each in planned(monkeypatch, tmp_path).items():
         assert isinstance(each.resource, HostResource)

@@ -312,10 +312,10 @@ def install(monkeypatch: pytest.MonkeyPatch, *hosts: ModelHost) -> None:
     compose = batch.compose
     current = threading.local()
 
-    def composed(changes: Sequence[Planned], mark: str, *args: Any) -> str:
+    def composed(changes: Sequence[Planned], mark: str, *args: Any, **options: Any) -> str:
         for each in hosts:
             each._batches[mark] = changes
-        return compose(changes, mark, *args)
+        return compose(changes, mark, *args, **options)
 
     def look(session: ModelHost, probes: Iterable[Probe[Any]], **options: Any) -> Seen:
         current.host = session

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from provisioner import assets
 from provisioner.engine.probe import Probe, Seen
+from provisioner.engine.quoting import emit
 from provisioner.engine.resource import UNKNOWN, Change, HostResource
 from provisioner.resources.mark import MarkProbe, made
 from provisioner.resources.postgresql import psql, scram
@@ -62,7 +63,8 @@ class Role(HostResource):
         asks = None
         if self.guest and not marked:
             asks = f"the role {self.name} was there before and gets this stack's password and rights"
-        return Change("change", ", ".join(reasons) or "not marked as this stack's", title=title, asks=asks)
+        had = state.role.password if isinstance(state.role.password, Secret) else None
+        return Change("change", ", ".join(reasons) or "not marked as this stack's", title=title, asks=asks, payload=had)
 
     def _reasons(self, role: RoleState) -> list[str]:
         reasons = [_WORDS[name] for name in sorted(role.attributes - WANTED)]
@@ -97,9 +99,15 @@ class Role(HostResource):
             variables = {"role": role.name, "limit": str(role.limit), "verifier": ""}
             if "password" in change.reason or change.action != "change":
                 variables["verifier"] = scram.verifier(role.password).reveal()
+            tools = psql.running(role.server.version)
+            if variables["verifier"] and isinstance(change.payload, Secret):
+                before = {"role": role.name, "verifier": change.payload.reveal()}
+                back = f"{psql.feed(assets.sql('postgresql/password.sql'), before)} | administer postgres"
+                text = "\n".join([tools, back, ""])
+                parts.append(f"{emit(text.encode())} | revert")
             parts += [
                 made(role.mark.name),
-                psql.running(role.server.version),
+                tools,
                 f"{psql.feed(assets.sql('postgresql/role.sql'), variables)} | administer postgres",
             ]
         return "\n".join(parts)

@@ -76,6 +76,7 @@ undo_unit() {
   if [ $# -eq 0 ]; then : >"$T/all"; else printf '%s\n' "$@" >>"$T/undo"; fi
 }
 proven() { : >"$T/units"; : >"$T/undo"; rm -f "$T/all"; }
+revert() { cat >/dev/null; }
 undo() {
   [ -s "$T/units" ] || return 0
   [ ! -e "$T/all" ] || cat "$T/kept" "$T/made" >>"$T/undo"

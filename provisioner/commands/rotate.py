@@ -1,0 +1,184 @@
+"""`secrets rotate`: new values on both sides, one group after the other, each proven before the next.
+
+A group is one exec on the host that takes everything back when a part of it fails, and that goes to its end when
+the operator's side is gone. The host's own document is written last in it. The operator's copy is written before,
+so that nothing generated is lost: it is newer then, and the next run finishes what a kill left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from provisioner import vault
+from provisioner.commands.clients import recent
+from provisioner.commands.converge import Converge, stamp
+from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.options import Options, select
+from provisioner.commands.view import RECORD_STEP, NoStack, Renew, View, look
+from provisioner.engine.plan import Plan
+from provisioner.engine.resource import ClientResource, Planned
+from provisioner.errors import Exit, ProtocolError, ProvisionError, Refused, Unreachable, UsageError
+from provisioner.inventory import StackRequest
+from provisioner.report.model import HostResult, Reporter
+from provisioner.transport.base import Session
+
+ALL = "all"
+BEFORE = "store.user.before"
+# The name of the store's administrator stays: what it owns is kept under it.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "store.root": ("store.root.password",),
+    "store.user": ("store.user.key", "store.user.secret"),
+    "database.password": ("database.password",),
+    "mlflow.flask-key": ("mlflow.flask-key",),
+    "mlflow.kek": ("mlflow.kek",),
+    "login": ("login",),
+}
+"""What is changed together, in the order of `all`."""
+
+
+def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
+    """New values for the secret `name` or for all; UsageError (64) for a name that is none."""
+    turns = chosen(name)
+
+    def work(session: Session, request: StackRequest, result: HostResult) -> None:
+        Rotation(session, request, result, options, reporter, ()).of(turns)
+
+    return run_on_hosts("secrets rotate", options, reporter, work)[0]
+
+
+Turn = tuple[str, ...]
+"""The groups that are changed with one exec."""
+
+
+def chosen(name: str) -> tuple[Turn, ...]:
+    """The turns that rotate `name` (a group, a secret of one, `all`)."""
+    if name == ALL:
+        # The administrator by itself: with the new one the store's users are made.
+        return (("store.root",), tuple(group for group in GROUPS if group != "store.root"))
+    found = next((group for group, names in GROUPS.items() if name == group or name in names), None)
+    if found is None:
+        raise UsageError(f"{name} is not a secret that can be rotated", next=f"one of: {', '.join(GROUPS)}, {ALL}")
+    return ((found,),)
+
+
+def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
+    """`secrets` with new values for `names`, those of them that there are."""
+    if "store.user.key" in names:
+        secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
+    for name in names:
+        if name in secrets.entries:
+            secrets = vault.changed(secrets, name, vault.NAMES[name].make())
+    return secrets
+
+
+def returned(secrets: vault.Vault, earlier: vault.Vault, names: Sequence[str]) -> vault.Vault:
+    """`secrets` with the values that `names` had in `earlier`, newer than all."""
+    if "store.user.key" in names:
+        secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
+    for name in names:
+        if name in earlier.entries:
+            secrets = vault.changed(secrets, name, earlier[name])
+    return secrets
+
+
+class Rotation(Converge):
+    """New secrets for one connected host."""
+
+    atomic = True
+    _renew: Renew | None = None
+
+    def of(self, turns: Sequence[Turn]) -> None:
+        """Every turn, proven; raises what the first failure was, which is taken back by then."""
+        view = self._look()
+        if not view.exists:
+            raise NoStack(
+                f"{self.session.host} carries no stack of this tool", next=f"provision {select(self.request)}"
+            )
+        if view.plan:
+            first = view.plan.changes[0]
+            raise Refused(
+                f"{self.session.host} is not as wanted: {len(view.plan.changes)} changes come first",
+                why=f"{first.step}: {first.change.title or first.id}: {first.change.reason}",
+                next=f"provision {select(self.request)}",
+            )
+        done: list[Planned] = []
+        for groups in turns:
+            self._rotate(groups, view.secrets.vault)
+            done += self.result.changes
+            view = self._tidy()
+            done += self.result.changes
+        self.result.changes = done
+
+    def _tidy(self) -> View:
+        """What the new values leave behind goes: the store's earlier user."""
+        self.atomic, self._renew = False, None
+        view = self._look()
+        if view.plan:
+            self._refuse(view)
+            self._change(view)
+        self.atomic = True
+        return view
+
+    def _rotate(self, groups: Turn, before: vault.Vault) -> None:
+        names = [name for group in groups for name in GROUPS[group]]
+        users = recent(self.session) if "login" in groups else ()
+        self._renew = lambda secrets: renewed(secrets, names)
+        try:
+            self._turn()
+        except (Unreachable, ProtocolError):
+            raise  # the host may be done with it or not: the newer copy here finishes it with the next run
+        except ProvisionError as error:
+            if error.exit is not Exit.VERIFY:
+                vault.write_controller(before)
+                raise
+            self._renew = lambda secrets: returned(secrets, before, names)
+            self._turn()
+            raise ProvisionError(
+                f"{', '.join(groups)}: the earlier value is back, with the new one the verification failed",
+                why=error.why or error.what,
+                next=error.next,
+                exit=Exit.VERIFY,
+            ) from error
+        for group in groups:
+            self.result.told += _told(group, users, select(self.request))
+
+    def _turn(self) -> None:
+        # A stamp of its own: what is put back is as it was before this turn.
+        while self.stamp == (now := stamp()):
+            time.sleep(0.2)
+        self.stamp = now
+        self.result.step_seconds.clear()
+        view = self._look()
+        self._refuse(view)
+        self._verify(self._change(view))
+
+    def _view(self) -> View:
+        return look(self.session, self.request, renew=self._renew)
+
+    def _ordered(self, plan: Plan) -> Plan:
+        """A new user of the store first, while the old one still serves; the host's document last. What could not
+        be seen with the new values is looked at again after that, and the old user goes with the next look."""
+        if not self.atomic:
+            return plan
+        staying = [each for each in plan.changes if each.change.action != "remove"]
+
+        def place(planned: Planned) -> int:
+            if isinstance(planned.resource, ClientResource):
+                return 3 if planned.change.action == "check" else 0
+            return 2 if planned.step == RECORD_STEP else 1
+
+        return replace(plan, changes=tuple(sorted(staying, key=place)))
+
+
+def _told(group: str, users: Sequence[str], arguments: str) -> list[str]:
+    """Who must get the new value."""
+    if group == "login":
+        seen = f"; of late it was used from {', '.join(users)}" if users else ""
+        return [f"The account mlflow has a new password{seen}:\n  provision env {arguments}"]
+    if group == "mlflow.flask-key":
+        return ["Forms that were open in a browser must be loaded again."]
+    if group == "store.user":
+        return ["Addresses of artifacts that were handed out before no longer work (they live 5 minutes)."]
+    return []
