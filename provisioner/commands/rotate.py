@@ -68,8 +68,9 @@ def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
     if "store.user.key" in names:
         secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
     for name in names:
-        if name in secrets.entries:
-            secrets = vault.changed(secrets, name, vault.NAMES[name].make())
+        make = vault.NAMES[name].make
+        if name in secrets.entries and make is not None:
+            secrets = vault.changed(secrets, name, make())
     return secrets
 
 
