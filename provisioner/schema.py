@@ -122,8 +122,17 @@ class Mlflow:
     memory: str = _key(
         "3G",
         checks.memory,
-        "Memory that the service may use before the kernel stops it (systemd's MemoryMax).",
+        "Memory that the service may use before the kernel stops it (systemd's MemoryMax); less where the "
+        "server has less to give.",
         example='memory = "4G"',
+    )
+    egress: str = _key(
+        "any",
+        checks.one_of("any", "stack"),
+        'What the server may reach. "stack": only the database, the store and the address clients use; webhooks, '
+        "models and images from elsewhere then fail. With a DNS name as that address the server must resolve it "
+        "by itself (systemd-resolved, /etc/hosts).",
+        example='egress = "stack"',
     )
     env: Mapping[str, str] = _key(
         {},

@@ -8,8 +8,13 @@ from typing import Any, ClassVar, Self
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
 from provisioner.engine.resource import Change, HostResource
+from provisioner.resources.mark import HAD, MarkProbe
 from provisioner.resources.paths import PathProbe, PathState, checked, owner_and_mode, rights_differ
 from provisioner.values import dataclass
+
+MARK = ".provision-data"
+"""The file that tells a data directory from the empty mount point below it: its service starts only beside it."""
+_MARK_TEXT = "Written by provision: without this file the service does not start, as its disk is not mounted then."
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class DataDirectory(HostResource):
     After a server was rebuilt, data on a kept disk belongs to an id that no user or another one has:
     `sentinels` (names the service itself makes) tell. An id without a user is taken back by itself, data
     of a named user only with consent. Nothing is ever removed.
+
+    `had`: the mark of what this stack keeps in it. Where that is there and the directory is empty, its disk is
+    not mounted (or its data is gone): then it is neither made nor marked. `lost` tells, apply refuses.
     """
 
     patience: ClassVar[float] = 900.0
@@ -62,6 +70,7 @@ class DataDirectory(HostResource):
     group: str
     mode: int = 0o750
     sentinels: tuple[str, ...] = ()
+    had: str = ""
 
     def __post_init__(self) -> None:
         checked(self.path)
@@ -74,8 +83,18 @@ class DataDirectory(HostResource):
     def tree(self) -> TreeProbe:
         return TreeProbe(self.path, self.sentinels)
 
+    @property
+    def mark(self) -> PathProbe:
+        return PathProbe(f"{self.path}/{MARK}", read=False)
+
     def probes(self) -> tuple[Probe[Any], ...]:
-        return self.probe, self.tree
+        return (self.probe, self.tree, self.mark, *((MarkProbe(self.had),) if self.had else ()))
+
+    def lost(self, seen: Seen) -> bool:
+        """It was in use, and now there is nothing in it."""
+        return bool(
+            self.had and seen[MarkProbe(self.had)] and seen[self.mark].kind == "absent" and not seen[self.tree].owners
+        )
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -92,17 +111,26 @@ class DataDirectory(HostResource):
             who = ", ".join(named) or "a user that this server does not have (it was rebuilt?)"
             return Change("change", f"its data belongs to {who}", title=self.path, asks=asks, payload=True)
         reasons = rights_differ(state, self.owner, self.group, self.mode)
+        if seen[self.mark].kind != "file":
+            reasons.append("it bears no mark yet" if not self.lost(seen) else "it is empty: its disk is not mounted?")
         return Change("change", ", ".join(reasons), title=self.path) if reasons else None
 
     def after(self, seen: Seen) -> Seen:
         state = PathState("directory", self.mode, self.owner, self.group)
+        seen = seen.put(self.mark, PathState("file", 0o640, self.owner, self.group))
         return seen.put(self.probe, state).put(self.tree, TreeState((self.owner,) if seen[self.tree].owners else ()))
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
         lines = []
         for directory, change in items:
-            path = word(directory.path)
+            path, mark = word(directory.path), word(directory.mark.path)
+            if directory.had:
+                there = " || ".join(f"[ -e {word(f'{directory.path}/{n}')} ]" for n in (MARK, *directory.sentinels))
+                lines.append(
+                    f"if [ -e {word(f'{HAD}/{directory.had}')} ] && ! {{ {there}; }}; then\n"
+                    "  echo 'it is empty: is its disk mounted?' >&2; exit 1\nfi"
+                )
             lines += [
                 f"if [ -L {path} ]; then echo 'a link is in its place: name the directory itself' >&2; exit 1; fi",
                 f"if [ -e {path} ] && ! [ -d {path} ]; then keep {path}; rm -f -- {path}; fi",
@@ -111,4 +139,9 @@ class DataDirectory(HostResource):
             if change.payload:
                 lines.append(f"chown -hR {word(directory.owner)}:{word(directory.group)} -- {path}")
             lines.append(owner_and_mode(directory.path, directory.owner, directory.group, directory.mode))
+            lines.append(
+                # As its owner: what that user could put in the way leads nowhere that it may not write.
+                f"[ -e {mark} ] || setpriv --reuid={word(directory.owner)} --regid={word(directory.group)} "
+                f'--clear-groups sh -c \'umask 027; echo "$1" >"$2"\' mark {word(_MARK_TEXT)} {mark}'
+            )
         return "\n".join(lines)

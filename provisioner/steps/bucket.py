@@ -43,8 +43,8 @@ class BucketStep:
         engine = context.settings.store.engine
         unit, needs = f"{engine}.service", (f"step:{engine}",)
         store = Store(administrator(context), PORT, unit)
-        mark = context.seen.get(PathProbe(_mark(context), read=False))
-        had = mark is not None and mark.kind == "file"
+        standing = context.seen.get(PathProbe(_mark(context), read=False))
+        had = standing is not None and standing.kind == "file"
         resources: list[Resource] = [
             Bucket(
                 id=f"bucket:{name}",
@@ -110,8 +110,13 @@ def former(context: Context) -> Sequence[Resource]:
     return (Former(id=f"store-user-before:{name}", access=before, role=role, had=True, store=store, unit=unit),)
 
 
+def mark(context: Context) -> str:
+    """The name of the mark that this stack had its bucket."""
+    return f"bucket-{context.settings.store.bucket}"
+
+
 def _mark(context: Context) -> str:
-    return f"{MARKS}/bucket-{context.settings.store.bucket}"
+    return f"{MARKS}/{mark(context)}"
 
 
 def administrator(context: Context) -> Key:

@@ -16,15 +16,24 @@ from provisioner.errors import ProvisionError, UsageError
 from provisioner.resources.binary import Binary, Fetched, Sent, Source
 from provisioner.resources.drop_ins import DropIns
 from provisioner.resources.file import Directory, File, Link
-from provisioner.resources.tree import DataDirectory
+from provisioner.resources.tree import MARK, DataDirectory
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.secrets import Secret
 from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
-from provisioner.steps import Context
+from provisioner.steps import Context, sizes
+from provisioner.steps.bucket import mark as bucket_mark
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
-from provisioner.steps.storeports import foreign_unit, other_stores, rival_probes, rivals, store_ports, written
+from provisioner.steps.storeports import (
+    data_check,
+    foreign_unit,
+    other_stores,
+    rival_probes,
+    rivals,
+    store_ports,
+    written,
+)
 from provisioner.values import dataclass
 
 UNIT = "minio.service"
@@ -61,13 +70,18 @@ class Minio:
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
         data = context.settings.store.data
-        unit = render("minio.service.j2", data=data, record=record_line([UNIT_FILE, ENVIRONMENT], [PROGRAM])).encode()
+        unit = render(
+            "minio.service.j2",
+            data=data,
+            mark=MARK,
+            record=record_line([UNIT_FILE, ENVIRONMENT], [PROGRAM]),
+            sizes=sizes.of(context),
+            allowed=sizes.allowed(),
+        ).encode()
         resources: tuple[Resource, ...] = (
             SystemUser(id=f"user:{USER}", name=USER, home="/opt/minio"),
             Directory(id="directory:minio", path="/opt/minio"),
-            DataDirectory(
-                id="directory:minio-data", path=data, owner=USER, group=USER, mode=0o750, sentinels=(".minio.sys",)
-            ),
+            directory(context),
             binary,
             Link(id="link:minio", path=PROGRAM, target=binary.path, guest=not written(context, ENVIRONMENT)),
             File(
@@ -95,6 +109,7 @@ class Minio:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
+        yield from data_check(context, directory(context))
         yield from store_ports(context, (UNIT, *rivals(context, self.name)), {9000: "the store", 9001: "its console"})
         yield from other_stores(context, self.name)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO", ENVIRONMENT)
@@ -107,6 +122,18 @@ class Minio:
         found = _build(context)
         holes = ", with known holes" if found.holes else ""
         return f"{found if found.day else 'the build that was named'}{holes}, data in {context.settings.store.data}"
+
+
+def directory(context: Context) -> DataDirectory:
+    """Where the objects are."""
+    return DataDirectory(
+        id="directory:minio-data",
+        path=context.settings.store.data,
+        owner=USER,
+        group=USER,
+        sentinels=(".minio.sys",),
+        had=bucket_mark(context),
+    )
 
 
 def program(context: Context) -> Binary:

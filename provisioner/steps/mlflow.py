@@ -22,7 +22,7 @@ from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, mlflow_environment, tls
+from provisioner.steps import Context, keeping, mlflow_environment, sizes, tls
 from provisioner.steps.bucket import former
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
@@ -154,7 +154,8 @@ def unit_file(context: Context) -> str:
     return render(
         "mlflow-server.service.j2",
         store_unit=f"{context.store_step}.service",
-        memory=memory(context),
+        sizes=sizes.of(context),
+        egress=sizes.egress(context),
         record=record_line(inputs(context), [CURRENT, venv.marker]),
     )
 
@@ -168,14 +169,6 @@ def inputs(context: Context) -> tuple[str, ...]:
 def drop_ins(context: Context) -> DropIns:
     variables = tuple(mlflow_environment.variables(context))
     return DropIns(id="drop-ins:mlflow", unit=UNIT, content=unit_file(context).encode(), variables=variables)
-
-
-def memory(context: Context) -> str:
-    """MemoryMax: the setting, but never more than 3/4 of the host's memory."""
-    wanted = context.settings.mlflow.memory
-    size = int(wanted[:-1]) * (2**20 if wanted.endswith("M") else 2**30)
-    most = context.facts.memory * 3 // 4
-    return wanted if not most or size <= most else f"{most // 2**20}M"
 
 
 def ready(context: Context) -> Ask:

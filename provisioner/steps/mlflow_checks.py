@@ -13,7 +13,7 @@ from provisioner.resources.python_env import PythonEnv
 from provisioner.resources.unit import UnitProbe
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
-from provisioner.steps import Context, mlflow_environment
+from provisioner.steps import Context, mlflow_environment, sizes
 from provisioner.steps.postgres import state
 from provisioner.steps.storeports import foreign_unit
 from provisioner.values import dataclass
@@ -21,7 +21,6 @@ from provisioner.values import dataclass
 DISK = 2_300_000_000
 """Bytes that an installation needs at its peak, its cache included: 860 MB stay."""
 MEMORY = 1_000_000_000
-MEMORY_COMFORT = 1_900_000_000
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,11 @@ def _memory(context: Context) -> Check:
             detail=f"{_gigabytes(size)}, MLflow with PostgreSQL and a store needs 1.0 GB at least",
             fix="use a server with 2 GB or more",
         )
-    if size and size < MEMORY_COMFORT and context.settings.mlflow.workers > 1:
-        fix = "add --set mlflow.workers=1, or use a server with 2 GB or more"
-        return Check("memory", "memory", "warn", detail=f"{_gigabytes(size)} is tight", fix=fix)
+    if not sizes.of(context).fits:
+        workers = context.settings.mlflow.workers
+        detail = f"{_gigabytes(size)} is tight for MLflow with {workers} worker{'s' if workers > 1 else ''}"
+        fewer = "--set mlflow.workers=1, or " if workers > 1 else ""
+        return Check("memory", "memory", "warn", detail=detail, fix=f"{fewer}a server with more memory")
     return Check("memory", "memory", "ok", detail=_gigabytes(size))
 
 

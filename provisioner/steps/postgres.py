@@ -22,7 +22,7 @@ from provisioner.resources.postgresql.service import COST, BootService, ClusterS
 from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping
+from provisioner.steps import Context, keeping, sizes
 from provisioner.steps.postgres_checks import checks
 from provisioner.values import dataclass
 
@@ -55,6 +55,7 @@ class Postgres:
                 PathProbe(cluster.conf),
                 PathProbe(cluster.hba),
                 PathProbe(drop_in_path(cluster)),
+                PathProbe(limits_path(cluster)),
                 PathProbe(f"{cluster.directory}/postgresql.conf", read=False),
             ]
         return found
@@ -65,16 +66,21 @@ class Postgres:
         wanted = settings(context)
         hba = hba_path(context)
         probe = server(context, cluster)
-        record = record_line([cluster.conf, hba])
         content = settings_file(context).encode()
+        # Of a guest nothing but what it was started with is known, and its drop-in asks for no restart.
+        own = () if guest else (drop_in_path(cluster), limits_path(cluster))
+        reloads = (cluster.conf, hba, *own[1:])
+        inputs = (*reloads, *own[:1])
         drop_in = File(
             id="file:postgresql-service",
             path=drop_in_path(cluster),
             content=render(
                 "postgresql/service.conf.j2",
-                started=record,
-                reloaded=record_line([cluster.conf, hba], directive="ExecReload"),
+                started=record_line(inputs),
+                reloaded=record_line(inputs, directive="ExecReload"),
                 guest=guest,
+                data=cluster.data if _elsewhere(cluster.data) else "",
+                home=cluster.data.startswith(("/home/", "/root/")),
             ).encode(),
         )
         made = MainCluster(id="cluster:main", cluster=cluster, needs=("package:postgresql",)).of(
@@ -82,9 +88,12 @@ class Postgres:
         )
         # Not the cluster alone: of a removed package it is still there.
         there = ("package:postgresql", made.id)
+        # Ready before its first start, they make that start recorded and confined.
         resources: list[Resource] = [drop_in.of(self.name)]
+        if not guest:
+            limits = File(id="file:postgresql-limits", path=limits_path(cluster), content=_limits(context).encode())
+            resources.append(limits.of(self.name))
         if fresh or not cluster.programs or not guest:
-            # Ready before its first start, the drop-in makes that start recorded.
             resources.append(
                 Package(
                     id="package:postgresql",
@@ -133,8 +142,8 @@ class Postgres:
             ClusterService(
                 id=f"unit:{cluster.unit}",
                 unit=cluster.unit,
-                inputs=(cluster.conf, hba),
-                reloads=(cluster.conf, hba),
+                inputs=inputs,
+                reloads=reloads,
                 health=f"{psql.running(cluster.version)}\n"
                 f'[ -n "$port" ] && "$bin/pg_isready" -q -h {psql.SOCKETS} -p "$port"',
                 health_seconds=30,
@@ -239,6 +248,26 @@ def hba_path(context: Context) -> str:
 
 def drop_in_path(cluster: Cluster) -> str:
     return f"/etc/systemd/system/{cluster.unit}.d/50-provision.conf"
+
+
+def limits_path(cluster: Cluster) -> str:
+    """A file of its own: what stands in it changes without a restart."""
+    return f"/etc/systemd/system/{cluster.unit}.d/55-provision-limits.conf"
+
+
+def _elsewhere(data: str) -> bool:
+    """A data directory that the distribution's unit does not wait for."""
+    return data.startswith("/") and data.isprintable() and not data.startswith("/var/lib/postgresql/")
+
+
+def _limits(context: Context) -> str:
+    own = sizes.of(context)
+    return render(
+        "postgresql/limits.conf.j2",
+        memory=own.postgres,
+        tasks=own.postgres_tasks,
+        allowed=sizes.allowed(context.settings.database.allow),
+    )
 
 
 STEP = Postgres()

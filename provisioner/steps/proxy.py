@@ -20,7 +20,7 @@ from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, mlflow_environment, tls
+from provisioner.steps import Context, mlflow_environment, sizes, tls
 from provisioner.steps.proxy_login import HEAD, accounts
 from provisioner.values import dataclass
 
@@ -57,6 +57,7 @@ class Proxy:
         drop_in = render(
             "nginx-drop-in.conf.j2",
             owned=owned,
+            sizes=sizes.of(context),
             record_start=record_line(inputs),
             record_reload=record_line(inputs, directive="ExecReload"),
         )

@@ -20,14 +20,23 @@ from provisioner.resources.binary import Binary, FromWheel
 from provisioner.resources.drop_ins import DropIns
 from provisioner.resources.file import Directory, File, Link
 from provisioner.resources.reach import ListedProbe
-from provisioner.resources.tree import DataDirectory
+from provisioner.resources.tree import MARK, DataDirectory
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime.pins import WEED
 from provisioner.settings import Settings
-from provisioner.steps import Context
+from provisioner.steps import Context, sizes
 from provisioner.steps.bucket import administrator, bucket_key
-from provisioner.steps.storeports import foreign_unit, other_stores, rival_probes, rivals, store_ports, written
+from provisioner.steps.bucket import mark as bucket_mark
+from provisioner.steps.storeports import (
+    data_check,
+    foreign_unit,
+    other_stores,
+    rival_probes,
+    rivals,
+    store_ports,
+    written,
+)
 from provisioner.values import dataclass
 
 UNIT = "seaweedfs.service"
@@ -70,20 +79,21 @@ class SeaweedFS:
         binary = program(context)
         data = context.settings.store.data
         inputs = (UNIT_FILE, SOCKET_FILE, PROXY_FILE, ENVIRONMENT, IDENTITIES)
-        unit = render("seaweedfs.service.j2", data=data, socket=SOCKET, record=record_line(inputs, [PROGRAM])).encode()
+        unit = render(
+            "seaweedfs.service.j2",
+            data=data,
+            mark=MARK,
+            socket=SOCKET,
+            record=record_line(inputs, [PROGRAM]),
+            sizes=sizes.of(context),
+            allowed=sizes.allowed(),
+        ).encode()
         proxy = render("seaweedfs-s3.service.j2", data=data, socket=SOCKET).encode()
         resources: tuple[Resource, ...] = (
             SystemUser(id=f"user:{USER}", name=USER, home="/opt/seaweedfs"),
             Directory(id="directory:seaweedfs", path="/opt/seaweedfs"),
             Directory(id="directory:seaweedfs-settings", path=FOLDER),
-            DataDirectory(
-                id="directory:seaweedfs-data",
-                path=data,
-                owner=USER,
-                group=USER,
-                mode=0o750,
-                sentinels=("filerldb2", "vol_dir.uuid"),
-            ),
+            directory(context),
             binary,
             Link(id="link:weed", path=PROGRAM, target=binary.path, guest=not written(context, ENVIRONMENT)),
             File(
@@ -117,6 +127,7 @@ class SeaweedFS:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
+        yield from data_check(context, directory(context))
         yield from store_ports(context, (UNIT, SOCKET_UNIT, *rivals(context, self.name)), PORTS)
         yield from other_stores(context, self.name)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "SeaweedFS", ENVIRONMENT)
@@ -127,6 +138,18 @@ class SeaweedFS:
 
     def headline(self, context: Context) -> str:
         return f"SeaweedFS {WEED.version}, data in {context.settings.store.data}"
+
+
+def directory(context: Context) -> DataDirectory:
+    """Where the objects are."""
+    return DataDirectory(
+        id="directory:seaweedfs-data",
+        path=context.settings.store.data,
+        owner=USER,
+        group=USER,
+        sentinels=("filerldb2", "vol_dir.uuid"),
+        had=bucket_mark(context),
+    )
 
 
 def program(context: Context) -> Binary:

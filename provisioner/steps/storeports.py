@@ -8,11 +8,26 @@ from typing import Any
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable
+from provisioner.resources.mark import HAD
 from provisioner.resources.paths import PathProbe
+from provisioner.resources.tree import DataDirectory
 from provisioner.resources.unit import UnitProbe
 from provisioner.steps import Context, registry
 
 RUNS = frozenset({"active", "activating", "reloading", "deactivating"})
+
+
+def data_check(context: Context, directory: DataDirectory) -> Iterable[Check]:
+    """Whether the directory of a store that was in use still holds its data: a store never starts empty by itself."""
+    known = all(probe in context.seen for probe in directory.probes())
+    if known and directory.lost(context.seen):
+        yield Check(
+            "store-data",
+            "the store's data",
+            "fail",
+            detail=f"{directory.path} is empty, and this stack has artifacts there: is its disk mounted?",
+            fix=f"mount it, or restore what was in it; to give the artifacts up: rm {HAD}/{directory.had}",
+        )
 
 
 def store_ports(context: Context, units: Iterable[str], ports: Mapping[int, str]) -> Iterable[Check]:

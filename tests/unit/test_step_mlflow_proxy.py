@@ -93,9 +93,16 @@ def test_no_secret_is_shown_in_a_plan() -> None:
                 assert "p%40ss" not in shown
 
 
-def test_the_server_takes_at_most_three_quarters_of_a_small_host() -> None:
-    assert mlflow.memory(context()) == "3G"
-    assert mlflow.memory(context(facts=Facts(memory=2 * 2**30))) == "1536M"
+def test_the_server_takes_less_of_a_small_host_than_it_may_and_has_no_limit_where_the_memory_is_not_known() -> None:
+    assert "MemoryMax=3G\n" in mlflow.unit_file(context(facts=Facts(memory=16 * 2**30)))
+    assert "MemoryMax=912M\n" in mlflow.unit_file(context(facts=Facts(memory=2 * 2**30)))
+    assert "Memory" not in mlflow.unit_file(context()).replace("MemoryDeny", "")
+
+
+def test_only_a_server_that_shall_stay_in_its_stack_has_a_list_of_addresses() -> None:
+    assert "IPAddress" not in mlflow.unit_file(context())
+    closed = mlflow.unit_file(context(mlflow__egress="stack"))
+    assert "IPAddressDeny=any\nIPAddressAllow=localhost 10.151.0.1\n" in closed
 
 
 def test_the_unit_never_requires_the_database_and_has_no_argument_to_read() -> None:

@@ -16,14 +16,14 @@ from provisioner.resources.paths import ABSENT, PathProbe, PathState
 from provisioner.resources.postgresql import conf
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
 from provisioner.resources.postgresql.server import DOWN, FileSetting, ServerProbe, ServerState, Setting
-from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.resources.unit import Service, UnitProbe, UnitState
 from provisioner.secrets import Secret
 from provisioner.settings import effective
 from provisioner.steps import Context
 from provisioner.steps.database import STEP as DATABASE
 from provisioner.steps.database import login
 from provisioner.steps.postgres import STEP as POSTGRES
-from provisioner.steps.postgres import settings_file
+from provisioner.steps.postgres import drop_in_path, limits_path, settings_file
 
 DOOR = Door("http", "10.151.0.1", 5000, ("10.151.0.1",))
 SECRETS = {"database.password": Secret("correct horse battery")}
@@ -66,6 +66,7 @@ def test_the_plan_of_a_fresh_host_is_complete_and_in_order() -> None:
     planned = plan.make(resources(guess), fresh(guess))
     assert [change.id for change in planned.changes] == [
         "file:postgresql-service",
+        "file:postgresql-limits",
         "package:postgresql",
         "cluster:main",
         "file:postgresql-settings",
@@ -128,8 +129,42 @@ def test_a_guests_service_gets_the_record_but_no_other_habits() -> None:
     assert isinstance(own, File)
     assert b"ExecStartPre=+-/bin/sh" in drop_in.content
     assert b"ExecReload=+-/bin/sh" in drop_in.content
-    assert b"Restart=" not in drop_in.content
+    foreign = [line for line in drop_in.content.splitlines() if not line.startswith((b"#", b"Exec", b"[Service]"))]
+    assert foreign == [], "nothing is imposed on a server that was here before"
     assert b"Restart=on-failure" in own.content
+    assert b"User=postgres" in own.content
+    ids = {resource.id for resource in POSTGRES.resources(context(guest()))}
+    assert "file:postgresql-limits" not in ids
+
+
+def unit(of: Context) -> Service:
+    (found,) = (r for r in POSTGRES.resources(of) if r.id == "unit:postgresql@15-main.service")
+    assert isinstance(found, Service)
+    return found
+
+
+def test_another_sandbox_restarts_our_own_server_while_other_limits_are_only_reloaded() -> None:
+    sandbox, limits = drop_in_path(Cluster("15")), limits_path(Cluster("15"))
+    own = unit(context())
+    assert {sandbox, limits} <= set(own.inputs)
+    assert limits in own.reloads
+    assert sandbox not in own.reloads
+    assert not {sandbox, limits} & {*unit(context(guest())).inputs}
+
+
+def test_data_in_another_place_is_waited_for_and_stays_writable() -> None:
+    def text(data: str) -> str:
+        cluster = Cluster("15", data=data, running=True)
+        seen = Seen({ClustersProbe(): Clusters((cluster,), ours=True)})
+        (own,) = (r for r in POSTGRES.resources(context(seen)) if r.id == "file:postgresql-service")
+        assert isinstance(own, File)
+        return own.content.decode()
+
+    assert "RequiresMountsFor=/srv/my pg\n" in text("/srv/my pg")
+    assert "ProtectHome=yes" in text("/srv/my pg")
+    assert "ProtectHome" not in text("/home/pg")
+    assert "RequiresMountsFor" not in text("/var/lib/postgresql/15/main")
+    assert "RequiresMountsFor" not in text("/srv/\x1b[2J")
 
 
 def test_an_existing_guest_gets_no_package_and_no_overrides_undone() -> None:

@@ -18,6 +18,7 @@ from provisioner.resources.binary import Fetched, Sent
 from provisioner.resources.blob import BlobState
 from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File
+from provisioner.resources.mark import MarkProbe
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
@@ -247,6 +248,7 @@ def _fresh(probe: object) -> object:
         UnitProbe: UnitState(),
         DropInProbe: (),
         TreeProbe: TreeState(),
+        MarkProbe: False,
         UserProbe: UserState(False),
     }
     return values[type(probe)]

@@ -1,0 +1,128 @@
+"""How much of a host each service may use, and what may reach it: decided from memory, cores and settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from provisioner.settings import Settings
+from provisioner.steps import Context
+from provisioner.values import dataclass
+
+_STEP = 16
+"""MiB that every size is a multiple of."""
+_STORE_LEAST = 192
+"""MiB; MinIO and SeaweedFS each take about 135 idle (measured)."""
+_POSTGRES_LEAST = 128
+_LAUNCHER, _WORKER = 290, 230
+"""MiB of MLflow 3.17.2 that start and a worker may take: 434 with one, 690 with two (measured, PSS)."""
+_SHARED_BUFFERS = 128
+"""MiB, PostgreSQL's default."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Limits of one host's services: memory in MiB (None: not known, no limit), tasks as a number."""
+
+    mlflow_tasks: int
+    store_tasks: int
+    postgres_tasks: int
+    proxy_tasks: int
+    mlflow: int | None = None
+    """MemoryMax; what the kernel kills is started again."""
+    store: int | None = None
+    """MemoryMax."""
+    store_heap: int | None = None
+    """GOMEMLIMIT: from there on the collector of Go works harder, before the kernel has to kill."""
+    postgres: int | None = None
+    """MemoryHigh only: beyond it the server gets slow, while one killed backend would end every connection."""
+    proxy: int | None = None
+    """MemoryMax."""
+    fits: bool = True
+    """What the services need at least leaves the system a tenth of the memory."""
+
+
+def sizes(memory: int, cores: int, settings: Settings) -> Sizes:
+    """`memory` in bytes, 0 when it is not known."""
+    workers = settings.mlflow.workers
+    unlimited = Sizes(
+        mlflow_tasks=256 + 128 * workers,
+        store_tasks=min(8192, 1024 + 512 * cores),
+        postgres_tasks=256 + 2 * max(100, workers * 30 + 35, _number(settings, "max_connections")),
+        proxy_tasks=64 + 64 * cores,
+    )
+    if memory <= 0:
+        return unlimited
+    size = nominal(memory)
+    proxy = _whole(min(512, max(48, size // 32)))
+    postgres_least = max(_POSTGRES_LEAST, _buffers(settings) + 32)
+    room = size * 9 // 10 - proxy
+    least = _LAUNCHER + _WORKER * workers
+    most = min(room - _STORE_LEAST - postgres_least, size * 9 // 20)
+    mlflow = min(_mebibytes(settings.mlflow.memory), max(least, most))
+    rest = room - mlflow
+    store = max(_STORE_LEAST, min(rest // 2, rest - postgres_least))
+    postgres = max(postgres_least, rest - store)
+    return replace(
+        unlimited,
+        mlflow=_whole(mlflow),
+        store=_whole(store),
+        store_heap=_whole(store * 3 // 4),
+        postgres=_whole(postgres),
+        proxy=proxy,
+        fits=mlflow + store + postgres <= room,
+    )
+
+
+def of(context: Context) -> Sizes:
+    return sizes(context.facts.memory, context.facts.cores, context.settings)
+
+
+def nominal(memory: int) -> int:
+    """The MiB that a host was sold with: what its kernel reports is some percent less and changes with
+    every kernel, and a service must not be restarted for that. Rounded up to an eighth of a power of two."""
+    mebibytes = -(-memory // 2**20)
+    step = max(_STEP, (1 << mebibytes.bit_length() - 1) // 8)
+    return -(-mebibytes // step) * step
+
+
+def allowed(networks: Iterable[str] = ()) -> tuple[str, ...]:
+    """Values of IPAddressAllow: this host itself, and what the settings name. Beside them IPAddressDeny=any."""
+    return ("localhost", *dict.fromkeys(networks))
+
+
+def egress(context: Context) -> tuple[str, ...]:
+    """What MLflow may reach with `mlflow.egress = "stack"`; empty for everything. It goes to the bucket by the
+    address that clients use, since that is the one it signs."""
+    if context.settings.mlflow.egress != "stack":
+        return ()
+    try:
+        return allowed([str(ipaddress.ip_address(context.door.name))])
+    except ValueError:
+        return allowed(sorted(a for a in context.facts.addresses if not ipaddress.ip_address(a).is_loopback))
+
+
+def _whole(mebibytes: int) -> int:
+    return max(_STEP, mebibytes // _STEP * _STEP)
+
+
+def _mebibytes(setting: str) -> int:
+    """Of `512M` or `3G`."""
+    return int(setting[:-1]) * (1 if setting.endswith("M") else 1024)
+
+
+def _number(settings: Settings, name: str) -> int:
+    text = settings.database.settings.get(name, "").strip()
+    return int(text) if text.isdigit() and len(text) < 7 else 0
+
+
+def _buffers(settings: Settings) -> int:
+    """MiB of `shared_buffers`; without a unit it counts 8 KiB pages (PostgreSQL's documentation)."""
+    text = settings.database.settings.get("shared_buffers", "").strip()
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(kB|MB|GB|TB)?", text)
+    if match is None:
+        return _SHARED_BUFFERS
+    kibibytes = {"kB": 1, "MB": 1024, "GB": 1024**2, "TB": 1024**3}.get(match[2] or "", 8)
+    return max(_SHARED_BUFFERS, int(float(match[1]) * kibibytes) // 1024)
