@@ -7,9 +7,11 @@ run may report as changed, words of the reasons, and which files the run may wri
 from __future__ import annotations
 
 import fnmatch
+import json
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -434,3 +436,52 @@ def test_an_edited_module_is_seen_and_put_back_by_a_deep_run_only(stack: Stack) 
     assert sorted(run.changed()) == [f"unit:{SERVER}", "venv:mlflow"]
     assert "removed or altered: mlflow" in reasons(run)
     assert stack.run("plan", "--deep", "--json", "--exit-code").code == 0
+
+
+def logged(text: str) -> Counter[tuple[str, ...]]:
+    """What an audit log says was done; its two copies differ only in times."""
+    names = ("stack", "host", "command", "step", "resource", "action", "reason", "result", "operator")
+    return Counter(tuple(line[name] for name in names) for line in map(json.loads, text.splitlines()))
+
+
+def both_logs(stack: Stack) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+    """The host's own and the operator's; no secret is in either."""
+    there = stack.on("cat /var/log/provision/audit.jsonl")
+    here = (stack.operator.state / "provision" / stack.address / "audit.jsonl").read_text()
+    document = json.loads(stack.on("cat /etc/provision/secrets.json"))
+    values = [secret["value"] for secret in document["secrets"].values()]
+    assert len(values) >= 8
+    assert [value for value in values if value in there + here] == []
+    return logged(there), logged(here)
+
+
+def test_host_and_operator_log_the_same_changes_of_a_repair_and_of_a_run_that_failed(stack: Stack) -> None:
+    assert stack.on("stat -c '%a %U' /var/log/provision/audit.jsonl").strip() == "600 root"
+    before, ours = both_logs(stack)
+    assert before == ours
+    assert len(before) > 35
+
+    stack.on(f"sed -i 's/^MLFLOW_WORKERS=.*/MLFLOW_WORKERS=1/' {MLFLOW_ENV}")
+    repair = stack.run("--json")
+    assert repair.code == 0, repair.out + repair.err
+    there, here = both_logs(stack)
+    assert there == here
+    assert {line[4] for line in there - before} == {"file:mlflow.env"}
+
+    # The file is written and the site is not: somebody else's file keeps nginx from being checked.
+    site = "/etc/nginx/conf.d/provision-mlflow.conf"
+    stack.on(
+        f"sed -i '/auth_basic/d' {site}; chmod 0644 {MLFLOW_ENV}; echo 'no such thing;' >/etc/nginx/conf.d/zz.conf"
+    )
+    failed = stack.run("--json")
+    assert failed.code == 1, failed.out + failed.err
+    after_there, after_here = both_logs(stack)
+    done, told = after_there - there, after_here - here
+    assert {line[4] for line in done} == {"file:mlflow.env"}
+    assert {(line[4], line[7]) for line in told - done} == {("file:nginx-site", "failed")}
+    assert done - told == Counter()
+
+    stack.on("rm /etc/nginx/conf.d/zz.conf")
+    assert stack.run("--json").code == 0
+    there, here = both_logs(stack)
+    assert there - after_there == here - after_here
