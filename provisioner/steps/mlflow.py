@@ -26,6 +26,7 @@ from provisioner.steps import Context, keeping, mlflow_environment, sizes, tls
 from provisioner.steps.bucket import former
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
+from provisioner.steps.mlflow_spool import ROOM
 from provisioner.steps.postgres import server, stopped
 from provisioner.values import dataclass
 
@@ -57,6 +58,7 @@ class Mlflow:
             _INTERPRETER,
             venv.probe,
             IndexProbe(venv.path, venv.python),
+            ROOM,
             *(server(context, Cluster(version)) for version in VERSIONS),
             UnitProbe(UNIT),
             DropInProbe(UNIT),
@@ -156,6 +158,7 @@ def unit_file(context: Context) -> str:
         store_unit=f"{context.store_step}.service",
         sizes=sizes.of(context),
         egress=sizes.egress(context),
+        temporary=mlflow_environment.TEMPORARY,
         record=record_line(inputs(context), [CURRENT, venv.marker]),
     )
 

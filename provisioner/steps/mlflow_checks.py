@@ -14,6 +14,7 @@ from provisioner.resources.unit import UnitProbe
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
 from provisioner.steps import Context, mlflow_environment, sizes
+from provisioner.steps.mlflow_spool import room
 from provisioner.steps.postgres import state
 from provisioner.steps.storeports import foreign_unit
 from provisioner.values import dataclass
@@ -50,6 +51,7 @@ def checks(context: Context, venv: PythonEnv, drop_ins: DropIns) -> Iterable[Che
     """Every finding; `ok` ones too, they are counted."""
     yield _python(context)
     yield from _disk(context, venv)
+    yield from room(context)
     yield _memory(context)
     yield from _index(context, venv)
     yield _port(context)

@@ -42,6 +42,7 @@ from provisioner.resources.user import UserProbe, UserState
 from provisioner.runtime.mlflow import VenvSeen
 from provisioner.secrets import Secret
 from provisioner.steps.mlflow_checks import IndexProbe
+from provisioner.steps.mlflow_spool import RoomProbe
 from provisioner.transport.base import Result
 from provisioner.vault import Entry, Vault
 
@@ -78,6 +79,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     NginxBuildProbe: NginxBuild(),
     ListedProbe: "ok",
     IndexProbe: "ok",
+    RoomProbe: 9 * 10**9,
     UsageProbe: Usage(4096, 2**40),
     RowsProbe: (2, 1),
     ReachProbe: "ok 0",

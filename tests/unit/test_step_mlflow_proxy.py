@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -23,6 +25,7 @@ from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.runtime import mlflow as runtime
 from provisioner.secrets import Secret
 from provisioner.steps import Context, mlflow, mlflow_environment, proxy
+from provisioner.steps.mlflow_spool import ROOM, RoomProbe, room
 from provisioner.steps.proxy_login import accounts
 
 HOSTILE = "p@ss:w/rd#1%25?é\"'$`\\ x"
@@ -242,6 +245,26 @@ def test_what_the_host_lacks_is_said_before_anything_changes(facts: Facts, faile
     found = list(mlflow.STEP.preflight(replace(chosen, seen=seen)))
     assert {c.id for c in found if c.status == "fail"} == failed
     assert all(c.fix for c in found if c.status == "fail")
+
+
+@pytest.mark.parametrize(("free", "status"), [(0, None), (900_000_000, "warn"), (1_100_000_000, "ok")])
+def test_room_for_uploads_in_passing_is_counted_by_workers(free: int, status: str | None) -> None:
+    found = list(room(replace(context(), seen=Seen({ROOM: free}))))
+    assert [check.status for check in found] == ([status] if status else [])
+    if status == "warn":
+        assert found[0].detail == (
+            "0.9 GB free for uploads in passing, 2 workers x 0.5 GB may be needed at /var/lib/mlflow/tmp"
+        )
+        assert found[0].fix == "free 0.1 GB, or mount a larger disk at /var/lib/mlflow"
+
+
+def test_free_room_is_read_where_the_folder_is_or_will_be(tmp_path: Path) -> None:
+    asked = [RoomProbe(str(tmp_path / "not" / "there")), RoomProbe(str(tmp_path))]
+    said = subprocess.run(["sh", "-eu"], input=RoomProbe.fragment(asked).encode(), capture_output=True, check=True)
+    first, second = RoomProbe.parse(asked, said.stdout)
+    assert first > 0
+    assert abs(first - second) < 2**30
+    assert RoomProbe.parse(asked, b"x\n-1\n99999999999999999999\n") == [0, 0, 0]
 
 
 def test_the_distribution_s_python_is_used_unless_it_is_too_old_for_mlflow() -> None:

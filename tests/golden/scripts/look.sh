@@ -1388,6 +1388,10 @@ end-of-reach_index
 fi || echo
 ) >"$T/p12" 2>"$T/p12.err" 3>&- & p12=$!
 (
+d=/var/lib/mlflow/tmp; while ! [ -d "$d" ]; do d=${d%/*}; d=${d:-/}; done
+df -k --output=avail -- "$d" | { read -r _ || :; read -r n || n=0; echo "$n"; }
+) >"$T/p13" 2>"$T/p13.err" 3>&- & p13=$!
+(
 n=0
 for d in /etc/systemd/system.control/mlflow-server.service.d /run/systemd/system.control/mlflow-server.service.d /etc/systemd/system/mlflow-server.service.d /run/systemd/system/mlflow-server.service.d /usr/local/lib/systemd/system/mlflow-server.service.d /usr/lib/systemd/system/mlflow-server.service.d /etc/systemd/system.control/mlflow-.service.d /run/systemd/system.control/mlflow-.service.d /etc/systemd/system/mlflow-.service.d /run/systemd/system/mlflow-.service.d /usr/local/lib/systemd/system/mlflow-.service.d /usr/lib/systemd/system/mlflow-.service.d; do
   [ -d "$d" ] || continue
@@ -1411,19 +1415,19 @@ for d in /etc/systemd/system.control/seaweedfs-s3.service.d /run/systemd/system.
   done
 done
 :
-) >"$T/p13" 2>"$T/p13.err" 3>&- & p13=$!
+) >"$T/p14" 2>"$T/p14.err" 3>&- & p14=$!
 (
 [ ! -x /usr/sbin/nginx ] || /usr/sbin/nginx -V 2>&1 </dev/null | head -c 16384 || :
-) >"$T/p14" 2>"$T/p14.err" 3>&- & p14=$!
+) >"$T/p15" 2>"$T/p15.err" 3>&- & p15=$!
 (
 getent passwd seaweedfs mlflow | sed 's/^/u:/' || :
 getent group seaweedfs mlflow | sed 's/^/g:/' || :
-) >"$T/p15" 2>"$T/p15.err" 3>&- & p15=$!
+) >"$T/p16" 2>"$T/p16.err" 3>&- & p16=$!
 (
 stat -c '0|%U|%u' -- /opt/seaweedfs/data/filerldb2 2>/dev/null || :
 stat -c '0|%U|%u' -- /opt/seaweedfs/data/vol_dir.uuid 2>/dev/null || :
 :
-) >"$T/p16" 2>"$T/p16.err" 3>&- & p16=$!
+) >"$T/p17" 2>"$T/p17.err" 3>&- & p17=$!
 (
 if [ -L /etc/nginx/sites-enabled/default ] && [ "$(readlink -f /etc/nginx/sites-enabled/default)" = /etc/nginx/sites-available/default ]; then
   w=$(dpkg-query -W -f '${Conffiles}\n' nginx-common 2>/dev/null |
@@ -1431,7 +1435,7 @@ if [ -L /etc/nginx/sites-enabled/default ] && [ "$(readlink -f /etc/nginx/sites-
   h=$(md5sum </etc/nginx/sites-available/default); if [ "${h%% *}" = "$w" ]; then echo "0 same"; else echo "0 edited"; fi
 fi
 :
-) >"$T/p17" 2>"$T/p17.err" 3>&- & p17=$!
+) >"$T/p18" 2>"$T/p18.err" 3>&- & p18=$!
 wait "$p0"; r=$?
 [ $r -eq 0 ] || frame stderr facts $r "$T/p0.err"
 frame probe facts $r "$T/p0"
@@ -1472,20 +1476,23 @@ wait "$p12"; r=$?
 [ $r -eq 0 ] || frame stderr python-index $r "$T/p12.err"
 frame probe python-index $r "$T/p12"
 wait "$p13"; r=$?
-[ $r -eq 0 ] || frame stderr drop-ins $r "$T/p13.err"
-frame probe drop-ins $r "$T/p13"
+[ $r -eq 0 ] || frame stderr room $r "$T/p13.err"
+frame probe room $r "$T/p13"
 wait "$p14"; r=$?
-[ $r -eq 0 ] || frame stderr nginx-build $r "$T/p14.err"
-frame probe nginx-build $r "$T/p14"
+[ $r -eq 0 ] || frame stderr drop-ins $r "$T/p14.err"
+frame probe drop-ins $r "$T/p14"
 wait "$p15"; r=$?
-[ $r -eq 0 ] || frame stderr users $r "$T/p15.err"
-frame probe users $r "$T/p15"
+[ $r -eq 0 ] || frame stderr nginx-build $r "$T/p15.err"
+frame probe nginx-build $r "$T/p15"
 wait "$p16"; r=$?
-[ $r -eq 0 ] || frame stderr trees $r "$T/p16.err"
-frame probe trees $r "$T/p16"
+[ $r -eq 0 ] || frame stderr users $r "$T/p16.err"
+frame probe users $r "$T/p16"
 wait "$p17"; r=$?
-[ $r -eq 0 ] || frame stderr examples $r "$T/p17.err"
-frame probe examples $r "$T/p17"
+[ $r -eq 0 ] || frame stderr trees $r "$T/p17.err"
+frame probe trees $r "$T/p17"
+wait "$p18"; r=$?
+[ $r -eq 0 ] || frame stderr examples $r "$T/p18.err"
+frame probe examples $r "$T/p18"
 
 : >"$T/none"
 frame end - 0 "$T/none"
