@@ -103,11 +103,14 @@ def _(
 def _(
     call: Call,
     format: Annotated[str, typer.Option(metavar="FORMAT", help="shell, dotenv, json or python.")] = "shell",
+    ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With TLS: write the roots that clients must trust there.")
+    ] = None,
 ) -> Exit:
     """What a client must set:  eval "$(provision env)"."""
     from provisioner.commands.env import env
 
-    return env(call.options, "json" if call["json"] else format)
+    return env(call.options, "json" if call["json"] else format, ca)
 
 
 @command(commands, "open")

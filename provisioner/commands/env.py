@@ -6,25 +6,47 @@ import json
 import shlex
 import sys
 
+from provisioner.certificates.material import trusted
 from provisioner.commands.access import LOGIN
-from provisioner.commands.options import Options, one_stack, session
+from provisioner.commands.options import Options, one_stack, select, session
 from provisioner.commands.view import View, look_at_record
-from provisioner.errors import Exit, UsageError
+from provisioner.errors import Exit, Refused, UsageError
 
 
-def env(options: Options, format: str) -> Exit:
-    """Print the variables of the recorded stack on stdout; nothing at all when they cannot be told."""
+def env(options: Options, format: str, ca: str | None = None) -> Exit:
+    """Print the variables of the recorded stack on stdout; nothing at all when they cannot be told.
+
+    `ca`: where to write the roots that clients must trust; by default in the stack's folder of this machine.
+    """
     if format not in FORMATS:
         raise UsageError(f"--format {format} is not known", next=f"one of: {', '.join(FORMATS)}")
     request = one_stack(options)
     with session(request, options) as connection:
         view = look_at_record(connection, request)
-    sys.stdout.write(FORMATS[format](variables(view)))
+    sys.stdout.write(FORMATS[format]({**variables(view), **_trust(view, ca)}))
     return Exit.OK
 
 
+def _trust(view: View, ca: str | None) -> dict[str, str]:
+    """Writes the file of roots, where clients need one or it was asked for, and names it to what reads it:
+    MLflow, requests (presigned requests read only that), and boto3."""
+    found = trusted(view.settings.access.encryption, view.context.secrets)
+    if found is None and ca is None:
+        return {}
+    if found == "":
+        raise Refused(
+            "the stack's root certificate is not known",
+            why="its secret is neither on the host nor on this machine",
+            next=f"provision {select(view.request)}",
+        )
+    from provisioner.commands import roots
+
+    path = roots.write(ca, found or "") if ca is not None else roots.keep(view.request.id, found or "")
+    return dict.fromkeys(("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), str(path))
+
+
 def variables(view: View) -> dict[str, str]:
-    """What MLflow's client reads; secrets revealed."""
+    """Where MLflow's client finds the server, and as whom it comes; secrets revealed."""
     found = {"MLFLOW_TRACKING_URI": view.named().url}
     if view.settings.access.auth != "none":
         found["MLFLOW_TRACKING_USERNAME"] = LOGIN

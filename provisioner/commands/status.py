@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from provisioner.commands.access import target
 from provisioner.commands.converge import fill
@@ -18,8 +18,9 @@ from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.bucket import Bucket
 from provisioner.resources.bucketcount import Count, count
+from provisioner.resources.paths import PathProbe
 from provisioner.resources.postgresql.rows import MOST, RowsProbe
-from provisioner.resources.unit import Service, UnitState
+from provisioner.resources.unit import Service, UnitProbe, UnitState
 from provisioner.steps import version
 from provisioner.steps.postgres import chosen
 from provisioner.transport.base import Session
@@ -71,7 +72,11 @@ def status(options: Options, reporter: Reporter) -> Exit:
             raise NoStack(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")
         fill(result, view)
         versions = {step.name: version(step, view.context) for step in view.all_steps}
-        services = {r.unit: (r.step, view.seen[r.probe]) for r in view.resources if isinstance(r, Service)}
+        services = {
+            r.unit: (r.step, view.seen[r.probe])
+            for r in view.resources
+            if isinstance(r, Service) and r.unit.endswith(".service")
+        }
         result.extra["services"] = [
             _service(unit, versions.get(step, ""), state) for unit, (step, state) in services.items()
         ]
@@ -82,10 +87,35 @@ def status(options: Options, reporter: Reporter) -> Exit:
             # What differs from a stand-in is no drift.
             result.refused.append(view.unnamed)
             result.changes, result.total = [], 0
-        wrong = result.changes or result.refused or result.quick_ms is None
+        certificate = _certificate(view)
+        if certificate is not None:
+            result.extra["certificate"] = certificate
+        ending = certificate is not None and (certificate["days"] < DAYS or certificate["renewal"] == "failed")
+        wrong = result.changes or result.refused or result.quick_ms is None or ending
         result.exit = Exit.FAILED if wrong else Exit.OK
 
     return run_on_hosts("status", options, reporter, work)[0]
+
+
+DAYS = 14
+"""Fewer days left of the certificate than this want attention: it was to be renewed with 30."""
+
+
+def _certificate(view: View) -> dict[str, Any] | None:
+    """The certificate of the URL, as its file on the host has it; None without TLS."""
+    from provisioner.resources.certificate import days_left
+    from provisioner.steps import tls
+
+    probe = PathProbe(tls.DOOR)
+    if view.settings.access.encryption == "off" or probe not in view.seen:
+        return None
+    found = days_left(view.seen[probe])
+    if found is None:
+        return None
+    days, until, names = found
+    unit = view.seen.get(UnitProbe(tls.SERVICE))
+    renewal = None if view.settings.access.encryption == "own" else unit.active if unit is not None else "unknown"
+    return {"days": days, "until": until, "names": list(names), "renewal": renewal}
 
 
 def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from provisioner import controller, record, vault
+from provisioner.commands.certificate import taken
 from provisioner.commands.former import with_former
 from provisioner.commands.options import select
 from provisioner.door import UNKNOWN, Door, decide
@@ -143,6 +144,9 @@ def look(
     if renew is not None:
         decision = decision.renewed(renew(decision.vault))
     door, unnamed = _door(settings, request, session, facts)
+    needed_names = tuple(settings.access.names) or (() if unnamed else (door.name,))
+    decision, more = taken(decision, settings, recorded, needed_names, select(request))
+    warnings += more
     if recorded is not None and seen[STACK_FILE].kind == "file" and unnamed is None:
         before, unknown = _door(effective({}, {}, recorded), request, session, facts)
         if unknown is None and before.url != door.url:

@@ -31,6 +31,8 @@ def lines(result: HostResult, width: int) -> list[str]:
         used = "not counted" if row["used"] is None else size(row["used"])
         free = "" if row["free"] is None else f"{size(row['free'])} at {row['path']}"
         found.append(f"{row['what']:<10} {used:<10} {_holds(row):<28} {free}".rstrip())
+    if (certificate := result.extra.get("certificate")) is not None:
+        found += ["", f"{'certificate':<12} {_certificate(certificate)}"]
     if result.changes:
         head = f"{'drift':<12} {len(result.changes)} of {result.total}:  "
         found += ["", head + _some([p.change.title or p.id for p in result.changes], width - len(head))]
@@ -42,6 +44,16 @@ def lines(result: HostResult, width: int) -> list[str]:
     else:
         found += ["", f"{'drift':<12} not known without that address"]
     return found
+
+
+def _certificate(row: dict[str, Any]) -> str:
+    days, until = row["days"], row["until"][:10]
+    said = f"{_number(days, 'day')} left, until {until}" if days >= 0 else f"OVER since {until}"
+    if row["renewal"] == "failed":
+        return f"{said}; its RENEWAL FAILED: journalctl -u provision-tls on the server"
+    if row["renewal"] is None:
+        return f"{said}, yours to renew" + (": do it soon" if days < 14 else "")
+    return f"{said}, renewed by the server" + (", which has NOT HAPPENED" if days < 14 else "")
 
 
 def _telling(row: dict[str, Any]) -> bool:
