@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from provisioner.commands import host as commands_host
+from provisioner.commands.clients import ClientsProbe
 from provisioner.commands.downloads import ReachProbe
 from provisioner.commands.status import Usage, UsageProbe
 from provisioner.engine import batch, probe
@@ -83,6 +84,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     UsageProbe: Usage(4096, 2**40),
     RowsProbe: (2, 1),
     ReachProbe: "ok 0",
+    ClientsProbe: ("192.0.2.77",),
     BucketLook: BucketState(),
     PolicyLook: PolicyState(),
     UserLook: StoreUserState(),
