@@ -11,7 +11,15 @@ from typing import Any, Self
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import emit, printable, word, words
 from provisioner.engine.resource import Change, HostResource
-from provisioner.resources.paths import PathProbe, PathState, ago, checked, owner_and_mode, rights_differ
+from provisioner.resources.paths import (
+    PathProbe,
+    PathState,
+    ago,
+    checked,
+    directory_rights,
+    owner_and_mode,
+    rights_differ,
+)
 from provisioner.secrets import masked
 from provisioner.values import dataclass
 
@@ -223,7 +231,7 @@ class Directory(HostResource):
             lines += [
                 f"if [ -e {path} ] && ! [ -d {path} ] || [ -L {path} ]; then keep {path}; rm -f -- {path}; fi",
                 f"[ -d {path} ] || mkdir -p -m 0755 {path}",
-                owner_and_mode(directory.path, directory.owner, directory.group, directory.mode),
+                directory_rights(directory.path, directory.owner, directory.group, directory.mode),
             ]
         return "\n".join(lines)
 

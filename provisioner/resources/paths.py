@@ -152,6 +152,17 @@ def owner_and_mode(path: str, owner: str, group: str, mode: int) -> str:
     return f"chown -h {word(owner)}:{word(group)} -- {word(path)}\nchmod {mode:04o} -- {word(path)}"
 
 
+def directory_rights(path: str, owner: str, group: str, mode: int) -> str:
+    """The same for a directory that may stand in a folder of its service's own user, who could put a link in its
+    place at any moment: what is changed is the directory that was entered, once it is seen to be no other."""
+    return (
+        f"(\n  cd -P -- {word(path)} || exit 1\n"
+        f'  if [ "$(stat -c %d:%i .)" != "$(stat -c %d:%i -- {word(path)})" ]; then\n'
+        f"    echo {word(path + ' is being replaced while it is worked on')} >&2; exit 1\n  fi\n"
+        f"  chown {word(owner)}:{word(group)} .\n  chmod {mode:04o} .\n)"
+    )
+
+
 __all__ = [
     "ABSENT",
     "READ_LIMIT",
@@ -160,6 +171,7 @@ __all__ = [
     "PathState",
     "ago",
     "checked",
+    "directory_rights",
     "owner_and_mode",
     "rights_differ",
 ]

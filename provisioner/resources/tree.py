@@ -9,7 +9,7 @@ from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
 from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.mark import HAD, MarkProbe
-from provisioner.resources.paths import PathProbe, PathState, checked, owner_and_mode, rights_differ
+from provisioner.resources.paths import PathProbe, PathState, checked, directory_rights, rights_differ
 from provisioner.values import dataclass
 
 MARK = ".provision-data"
@@ -138,7 +138,7 @@ class DataDirectory(HostResource):
             ]
             if change.payload:
                 lines.append(f"chown -hR {word(directory.owner)}:{word(directory.group)} -- {path}")
-            lines.append(owner_and_mode(directory.path, directory.owner, directory.group, directory.mode))
+            lines.append(directory_rights(directory.path, directory.owner, directory.group, directory.mode))
             lines.append(
                 # As its owner: what that user could put in the way leads nowhere that it may not write.
                 f"[ -e {mark} ] || setpriv --reuid={word(directory.owner)} --regid={word(directory.group)} "

@@ -6,7 +6,9 @@ import contextlib
 import getpass
 import grp
 import os
+import pwd
 import socket
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from provisioner.errors import ProtocolError, ProvisionError
 from provisioner.resources.binary import Binary, Sent
 from provisioner.resources.blob import BlobProbe, BlobState
 from provisioner.resources.file import Directory, File, Link, NoFile
-from provisioner.resources.paths import READ_LIMIT, PathProbe, PathState
+from provisioner.resources.paths import READ_LIMIT, PathProbe, PathState, directory_rights
 from provisioner.resources.unit import Service, UnitState
 from provisioner.transport.fake import FakeSession
 
@@ -284,3 +286,19 @@ def test_the_scripts_run_in_every_shell_a_host_may_have(places, shell: list[str]
     assert done.returncode == 0, done.stderr
     assert (places / "a b'c").read_bytes() == bytes(range(256))
     assert not list(places.glob("*.provision-*"))
+
+
+def test_the_rights_of_a_directory_never_follow_a_link_that_was_put_in_its_place(tmp_path: Path) -> None:
+    victim, place = tmp_path / "victim", tmp_path / "place"
+    victim.mkdir(mode=0o755)
+    me, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    place.symlink_to(victim)
+    fragment = directory_rights(str(place), me, group, 0o700)
+    ran = subprocess.run(["sh", "-eu"], input=fragment, text=True, capture_output=True, check=False)
+    assert ran.returncode != 0
+    assert "is being replaced" in ran.stderr
+    assert victim.stat().st_mode & 0o777 == 0o755
+    place.unlink()
+    place.mkdir(mode=0o755)
+    subprocess.run(["sh", "-eu"], input=fragment, text=True, check=True)
+    assert place.stat().st_mode & 0o777 == 0o700
