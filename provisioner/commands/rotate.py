@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provisioner import vault
+from provisioner import accounts, vault
+from provisioner.certificates.material import ROOT
 from provisioner.commands.clients import recent
 from provisioner.commands.converge import Converge, stamp
 from provisioner.commands.host import run as run_on_hosts
@@ -34,8 +35,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "mlflow.flask-key": ("mlflow.flask-key",),
     "mlflow.kek": ("mlflow.kek",),
     "login": ("login",),
+    "accounts": (),
+    "tls.root": (ROOT,),
 }
-"""What is changed together, in the order of `all`."""
+"""What is changed together, in the order of `all`; `accounts` are those that there are."""
 
 
 def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
@@ -58,19 +61,29 @@ def chosen(name: str) -> tuple[Turn, ...]:
         # The administrator by itself: with the new one the store's users are made.
         return (("store.root",), tuple(group for group in GROUPS if group != "store.root"))
     found = next((group for group, names in GROUPS.items() if name == group or name in names), None)
+    if accounts.is_secret(name):
+        return ((name,),)
     if found is None:
         raise UsageError(f"{name} is not a secret that can be rotated", next=f"one of: {', '.join(GROUPS)}, {ALL}")
     return ((found,),)
 
 
+def members(group: str, secrets: vault.Vault) -> tuple[str, ...]:
+    """The secrets of a group that this stack has and that can be made."""
+    names = GROUPS.get(group, (group,))
+    if group == "accounts":
+        names = tuple(name for name in secrets.live if accounts.is_secret(name))
+    return tuple(name for name in names if name in secrets.live)
+
+
 def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
-    """`secrets` with new values for `names`, those of them that there are."""
+    """`secrets` with new values for `names`."""
     if "store.user.key" in names:
         secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
     for name in names:
-        make = vault.NAMES[name].make
-        if name in secrets.entries and make is not None:
-            secrets = vault.changed(secrets, name, make())
+        kind = vault.kind_of(name)
+        if kind is not None and kind.make is not None:
+            secrets = vault.changed(secrets, name, kind.make())
     return secrets
 
 
@@ -79,8 +92,7 @@ def returned(secrets: vault.Vault, earlier: vault.Vault, names: Sequence[str]) -
     if "store.user.key" in names:
         secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
     for name in names:
-        if name in earlier.entries:
-            secrets = vault.changed(secrets, name, earlier[name])
+        secrets = vault.changed(secrets, name, earlier[name])
     return secrets
 
 
@@ -106,6 +118,11 @@ class Rotation(Converge):
             )
         done: list[Planned] = []
         for groups in turns:
+            if not any(members(group, view.secrets.vault) for group in groups):
+                raise UsageError(
+                    f"this stack has no {' and no '.join(groups)}",
+                    next=f"provision secrets list {select(self.request)}",
+                )
             self._rotate(groups, view.secrets.vault)
             done += self.result.changes
             view = self._tidy()
@@ -123,8 +140,8 @@ class Rotation(Converge):
         return view
 
     def _rotate(self, groups: Turn, before: vault.Vault) -> None:
-        names = [name for group in groups for name in GROUPS[group]]
-        users = recent(self.session) if "login" in groups else ()
+        names = [name for group in groups for name in members(group, before)]
+        users = recent(self.session) if "login" in names else ()
         self._renew = lambda secrets: renewed(secrets, names)
         try:
             self._turn()
@@ -143,7 +160,8 @@ class Rotation(Converge):
                 exit=Exit.VERIFY,
             ) from error
         for group in groups:
-            self.result.told += _told(group, users, select(self.request))
+            if members(group, before):
+                self.result.told += _told(group, names, users, select(self.request))
 
     def _turn(self) -> None:
         # A stamp of its own: what is put back is as it was before this turn.
@@ -173,11 +191,19 @@ class Rotation(Converge):
         return replace(plan, changes=tuple(sorted(staying, key=place)))
 
 
-def _told(group: str, users: Sequence[str], arguments: str) -> list[str]:
-    """Who must get the new value."""
+def _told(group: str, names: Sequence[str], users: Sequence[str], arguments: str) -> list[str]:
+    """Who must get the new value, and what ends with the earlier one."""
     if group == "login":
         seen = f"; of late it was used from {', '.join(users)}" if users else ""
         return [f"The account mlflow has a new password{seen}:\n  provision env {arguments}"]
+    if group == "accounts" or accounts.is_secret(group):
+        return [
+            f"The account {name.partition('.')[2]} has a new password:\n  provision secrets show {name} {arguments}"
+            for name in names
+            if accounts.is_secret(name)
+        ]
+    if group == "tls.root":
+        return [f"Every client must trust the new root:\n  provision env --ca FILE {arguments}"]
     if group == "mlflow.flask-key":
         return ["Forms that were open in a browser must be loaded again."]
     if group == "store.user":

@@ -40,7 +40,7 @@ def there(world: World) -> vault.Vault:
     return vault.parse(content, "there")
 
 
-@pytest.mark.parametrize("group", [group for group in GROUPS if group != "mlflow.kek"])
+@pytest.mark.parametrize("group", [group for group in GROUPS if group not in ("mlflow.kek", "accounts", "tls.root")])
 def test_a_secret_gets_a_new_value_on_both_sides_and_nothing_else_does(one: World, group: str) -> None:
     before = here()
     code, ended = turn(one, group)
@@ -98,6 +98,12 @@ def test_who_used_a_changed_password_is_told_and_the_password_is_not(one: World)
     (told,) = ended.results[A].told
     assert "192.0.2.77" in told
     assert here()["login"].reveal() not in str(ended.document)
+
+
+def test_a_group_of_which_the_stack_has_none_is_a_usage_error(one: World) -> None:
+    code, ended = turn(one, "tls.root")
+    assert code == Exit.USAGE
+    assert "has no tls.root" in ended.results[A].error.what  # type: ignore[union-attr]
 
 
 def test_a_name_that_is_no_secret_is_a_usage_error_and_one_of_a_group_is_its_group() -> None:
