@@ -227,20 +227,23 @@ def look_at_record(session: Session, request: StackRequest) -> View:
     request = request.as_recorded()
     settings = effective({}, {}, recorded)
     local, warning = vault.read_controller(request.id)
+    host = _host_vault(seen[SECRETS_FILE], session.host)
     decision = vault.reconcile(
-        _host_vault(seen[SECRETS_FILE], session.host),
+        host,
         local,
         request.id,
         (),
         hostname=request.host.name,
         select=select(request),
     )
+    # What its services run with: a newer value of this machine's gets there with the next run.
+    working = {**decision.vault.secrets(), **(host.secrets() if host else {})}
     facts = seen[FACTS]
     door, unnamed = _door(settings, request, session, facts)
     context = Context(
         settings=settings,
         facts=facts,
-        secrets=_Kept(decision.vault.secrets(), session.host, f"provision {select(request)}"),
+        secrets=_Kept(working, session.host, f"provision {select(request)}"),
         door=door,
         seen=seen,
         stack=request.id,

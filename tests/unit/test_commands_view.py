@@ -172,3 +172,12 @@ def test_a_changed_setting_is_told_apart_from_a_changed_file(host: ModelHost) ->
     assert reasons(seen(host))["file:mlflow.env"] == "MLFLOW_WORKERS=9, wanted MLFLOW_WORKERS=2; last changed 2 h ago"
     both = reasons(seen(host, {"mlflow.workers": 5}))["file:mlflow.env"]
     assert both == "MLFLOW_WORKERS=9, wanted MLFLOW_WORKERS=5; last changed 2 h ago"
+
+
+def test_a_client_is_told_what_the_services_run_with_not_what_the_next_run_brings(host: ModelHost) -> None:
+    """A rotation that was killed leaves a newer value on this machine."""
+    first = made(host)
+    vault.write_controller(vault.changed(first.secrets.vault, "login", Secret("fake-newer-login")))
+    told = look_at_record(host, request())  # type: ignore[arg-type]
+    assert told.context.secrets["login"] == first.secrets.vault["login"]
+    assert told.secrets.vault["login"] == Secret("fake-newer-login")
