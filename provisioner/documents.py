@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from provisioner import checks, schema
+from provisioner import checks, schema, sources
 from provisioner.errors import UsageError
 from provisioner.keys import Key
 from provisioner.values import dataclass
@@ -25,7 +25,10 @@ class Reading:
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    secrets: dict[str, sources.Source] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    barred: str = ""
+    """Why commands that the document names do not run."""
 
     def fail(self) -> None:
         """Raise UsageError (64) when there were problems: the first in front, the others as detail."""
@@ -59,7 +62,9 @@ class _TooMany(Exception):
 def _tables(reading: Reading, place: Place, document: Mapping[str, Any], whole_tables: bool) -> None:
     for table, content in document.items():
         section = schema.SECTIONS.get(table)
-        if section is None:
+        if table == sources.TABLE:
+            _secrets(reading, place, content)
+        elif section is None:
             _unknown(reading, place, (table,))
         elif not isinstance(content, dict):
             _wrong(reading, place, (table,), f"expected a table: [{table}]", content)
@@ -119,6 +124,20 @@ def _host(reading: Reading, place: Place, name: str, entry: Any) -> None:
             reading.hosts[name][field_name] = found
 
 
+def _secrets(reading: Reading, place: Place, content: Any) -> None:
+    if not isinstance(content, dict):
+        _report(reading, place, (sources.TABLE,), f"expected a table: [{sources.TABLE}]")
+        return
+    for below, entry in sources.entries(content):
+        name, path = ".".join(below), (sources.TABLE, *below)
+        try:
+            if name in reading.secrets:
+                raise ValueError("stands there twice")
+            reading.secrets[name] = sources.source(name, entry, f"{place(path)}: {sources.TABLE}.{name}")
+        except ValueError as error:
+            _report(reading, place, path, str(error))
+
+
 def _checked(reading: Reading, place: Place, path: tuple[str, ...], key: Key, value: Any, seen: Any) -> Any | None:
     try:
         found = key.check(value)
@@ -155,7 +174,7 @@ def _unknown(reading: Reading, place: Place, path: tuple[str, ...]) -> None:
 
 def nearest(path: tuple[str, ...]) -> str | None:
     """The known key or table that an unknown one most resembles."""
-    if len(path) == 1 and (close := difflib.get_close_matches(path[0][:50], schema.SECTIONS, 1)):
+    if len(path) == 1 and (close := difflib.get_close_matches(path[0][:50], [*schema.SECTIONS, sources.TABLE], 1)):
         return f"[{close[0]}]"
     if path[0] == "hosts" and len(path) == 3:
         close = difflib.get_close_matches(path[2][:50], schema.keys(schema.Host), 1, 0.5)

@@ -12,10 +12,11 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner import checks, schema, state, toml_lines
+from provisioner import checks, schema, sources, state, toml_lines
 from provisioner.documents import Reading, nearest, read
 from provisioner.errors import UsageError
 from provisioner.keys import Key
+from provisioner.secrets import Secret
 from provisioner.values import dataclass
 
 DEFAULT = "inventory.toml"
@@ -50,9 +51,16 @@ class StackRequest:
     key_in_file: bool = False
     """The inventory says which private key it is: commands to paste need not."""
 
+    secret_sources: Mapping[str, sources.Source] = field(default_factory=dict)
+    """Where the inventory says that secrets come from, by name."""
+    brought: Mapping[str, Secret] = field(default_factory=dict)
+    """What was read there, by the commands that take it to the host."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said of how it was read."""
+
     def as_recorded(self) -> StackRequest:
         """For commands that describe the stack as its host records it, whatever was edited here since."""
-        return replace(self, flags={}, inventory=None)
+        return replace(self, flags={}, inventory=None, brought={})
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,11 @@ def load(
     ssh_port: int | None = None,
     identity: str | None = None,
     options: Mapping[str, tuple[str, Any]] | None = None,
+    explicit: bool = False,
 ) -> Inventory:
     """The stacks of a call. `options` maps a dotted key to the flag's name and its value
     (`{"access.auth": ("--no-auth", "none")}`); `--set` may say the same, not something else.
+    `explicit`: the user named the file, which did not just lie in the current folder.
 
     Raises UsageError (64) with the file, the line and the key of what is wrong.
     """
@@ -105,6 +115,7 @@ def load(
         )
     stacks: dict[str, StackRequest] = {}
     inventory = _absolute(reading.values, path.parent) if path is not None else None
+    secret_sources = _sources(reading, path, explicit)
     for request in requests:
         stack = StackRequest(
             state.stack_id(request.address, request.port),
@@ -113,6 +124,7 @@ def load(
             inventory,
             "" if path in (None, Path(DEFAULT)) else str(path),
             request.name in written and written[request.name].identity == request.identity,
+            secret_sources,
         )
         if stacks.setdefault(stack.id, stack) != stack:
             raise UsageError(f"--host {request.address} is given twice, with different users or names")
@@ -138,7 +150,7 @@ def named(spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_
 
 def read_file(path: Path) -> Reading:
     """The validated content of an inventory; its problems are still in `problems`."""
-    text = _text(path)
+    text, barred = _text(path)
     if (long := toml_lines.overlong(text)) is not None:
         raise UsageError(f"{path}:{long}: a line of more than 8192 characters", why="an inventory has none")
     try:
@@ -151,7 +163,9 @@ def read_file(path: Path) -> Reading:
     except (RecursionError, ValueError) as error:
         raise UsageError(f"{path}:1: not TOML: nested too deep or a number too long") from error
     found = toml_lines.lines(text)
-    return read(document, lambda where: f"{path}:{toml_lines.line(found, where)}")
+    reading = read(document, lambda where: f"{path}:{toml_lines.line(found, where)}")
+    reading.barred = barred
+    return reading
 
 
 def parse_set(argument: str) -> tuple[tuple[str, ...], Any]:
@@ -180,6 +194,10 @@ def _flags(sets: Sequence[str], options: Mapping[str, tuple[str, Any]]) -> Readi
     flags = Reading()
     for argument in sets:
         path, value = parse_set(argument)
+        if path[0] == sources.TABLE:
+            raise UsageError(
+                "--set cannot say where secrets come from", next="[secrets] of an inventory: --inventory FILE"
+            )
         if path[0] in schema.SETTINGS and len(path) > 2:
             if not _is_entry(path):
                 near = nearest(path[:2])
@@ -217,6 +235,16 @@ def _entries(reading: Reading, flags: Reading, path: Path | None) -> dict[str, s
             values["identity"] = _path(values["identity"], Path.cwd())
         found[name] = schema.Host(**values)
     return found
+
+
+def _sources(reading: Reading, path: Path | None, explicit: bool) -> dict[str, sources.Source]:
+    if path is None:
+        return {}
+    barred = reading.barred if explicit else f"{path} was found in this folder and not named: --inventory {path}"
+    try:
+        return {name: sources.placed(each, path.parent, barred) for name, each in reading.secrets.items()}
+    except RuntimeError as error:
+        raise UsageError(f"{path}: [{sources.TABLE}]: no home folder of that user") from error
 
 
 def _chosen(
@@ -336,20 +364,22 @@ def _path(raw: str, folder: Path) -> str:
     return os.path.normpath(Path.cwd() / folder / path)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path) -> tuple[str, str]:
+    """What the file says, and why its commands do not run: both of the same open file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise UsageError(f"{path}: not a file", next="name an inventory file: --inventory FILE")
             raw = file.read(LIMIT + 1)
+            barred = sources.distrust(path, os.fstat(handle))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise UsageError(f"{checks.shown(str(path))}: {reason}", next="name another: --inventory FILE") from error
     if len(raw) > LIMIT:
         raise UsageError(f"{path}: larger than 1 MiB", why="an inventory is a page of text")
     try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+        return raw.decode("utf-8-sig").replace("\r\n", "\n"), barred
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise UsageError(f"{path}:{line}: not UTF-8", next="save the file as UTF-8") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner import reserved, schema
+from provisioner import reserved, schema, sources
 from provisioner.keys import Key
 
 _HEAD = """\
@@ -35,6 +35,39 @@ _TITLES = {
     "artifacts": "[artifacts]",
 }
 
+_SECRETS = """
+## [secrets]
+
+Where secrets come from that are not to be generated. Each entry names a source, never the value:
+
+```toml
+[secrets]
+"database.password" = { env = "MLFLOW_DB_PASSWORD" }
+"login" = { file = "secrets/login" }
+"store.root.password" = { command = ["pass", "show", "mlflow/store"] }
+```
+
+Names: NAMES, and `account.NAME` for an account that the stack has. Passwords of
+accounts follow the rules of `provision user passwd` (14 to 72 characters of ASCII).
+
+- `env`: an environment variable; not set or empty is an error.
+- `file`: a file of this machine, 64 KiB at most; relative paths count from the inventory's folder. One newline
+  at its end does not count. A file that others may read is warned of, one that everybody may write is refused.
+- `command`: a list of words, run in the inventory's folder without a shell and without a terminal. What it
+  prints is the value; one newline at its end does not count. 30 seconds and 64 KiB at most. It does not see
+  the variables of `env`.
+
+Sources are read by `provision plan` and by a run, and by nothing else. A value that differs from the stack's is a
+new generation: the plan says where it comes from, the run changes both sides and restarts what uses it; a single
+step takes only what the stack does not have yet. Sources are the operator's: the host does not record them,
+`provision init` does not write them, `--set` does not take them. A secret that has one is not rotated but changed
+at its source. Without the inventory, or without the entry, the stack keeps the last value.
+
+A command runs only from an inventory that `--inventory` names (not from the `inventory.toml` that lies in the
+current folder), that belongs to you, that neither group nor others can write, and whose folder not everybody can
+write (unless it is sticky, as /tmp is). `plan` and the run show it.
+"""
+
 
 def markdown() -> str:
     """The whole reference."""
@@ -52,6 +85,7 @@ def markdown() -> str:
         parts.append("\n" + "".join(f"| {' | '.join(_cell(c) for c in row)} |\n" for row in rows))
         examples = "\n".join(key.example for key in schema.keys(section).values())
         parts.append(f"\n```toml\n{_TITLES[table]}\n{examples}\n```\n")
+    parts.append(_SECRETS.replace("NAMES", ", ".join(f"`{name}`" for name in sources.choosable())))
     later = ", ".join(f"`[{name}]` ({what})" for name, what in schema.LATER.items() if "." not in name)
     parts.append(f"\n## Later\n\nTables that come with later versions: {later}.\n")
     parts.append(

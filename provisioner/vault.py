@@ -145,6 +145,8 @@ class Decision:
     to_controller: tuple[str, ...]
     generated: tuple[str, ...]
     rebuilt: bool = False
+    because: str = ""
+    """Why values are other than on either side, where this machine's user says so."""
 
     def renewed(self, wanted: Vault) -> Decision:
         """The same with `wanted` values, which neither side has yet."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from provisioner.commands import ahead
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options
+from provisioner.commands.sources import bring
 from provisioner.errors import Exit
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
@@ -24,4 +25,4 @@ def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Ex
 
         Converge(session, request, result, options, reporter, steps).all()
 
-    return run_on_hosts(command, options, reporter, work)[0]
+    return run_on_hosts(command, options, reporter, work, bring)[0]

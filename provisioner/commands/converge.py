@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provisioner import accounts, audit, controller, lock, record, vault
-from provisioner.commands import safety
+from provisioner.commands import safety, sources
 from provisioner.commands.access import target, ways
 from provisioner.commands.ahead import QuickAhead
 from provisioner.commands.options import Options, again, select
@@ -269,7 +269,7 @@ def fill(result: HostResult, view: View) -> None:
         f"kept {key} = {value!r} from the host's record; the inventory does not name it"
         for key, value in kept_settings(view.settings, view.request.inventory)
     ]
-    result.notes += account_notes(view)
+    result.notes += [*account_notes(view), *sources.notes(view)]
 
 
 def account_notes(view: View) -> list[str]:

@@ -112,9 +112,16 @@ def on_each(inventory: Inventory, options: Options, work: Work) -> list[HostResu
     return _Hosts(options, work).each(inventory.stacks)
 
 
-def run(command: str, options: Options, reporter: Reporter, work: Work) -> tuple[Exit, Sequence[HostResult]]:
-    """A whole command: load the inventory, work, report. Returns the exit code for the process."""
+def run(
+    command: str,
+    options: Options,
+    reporter: Reporter,
+    work: Work,
+    prepared: Callable[[Inventory], Inventory] = lambda found: found,
+) -> tuple[Exit, Sequence[HostResult]]:
+    """A whole command: load the inventory, work, report. Returns the exit code for the process. `prepared`: what is
+    to be known besides before any host is asked."""
     begun = time.monotonic()
-    results = on_each(options.stacks(), options, work)
+    results = on_each(prepared(options.stacks()), options, work)
     reporter.finished(command, results, time.monotonic() - begun)
     return combined([result.exit for result in results]), results

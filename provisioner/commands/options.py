@@ -59,6 +59,7 @@ class Options:
             ssh_port=self.ssh_port,
             identity=self.identity,
             options=options,
+            explicit=self.inventory is not None,
         )
         for stack in found.stacks:
             _has_key(stack)

@@ -6,6 +6,7 @@ from provisioner.commands import preflight, safety
 from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, again
+from provisioner.commands.sources import bring
 from provisioner.commands.view import look
 from provisioner.errors import Exit
 from provisioner.inventory import StackRequest
@@ -32,4 +33,4 @@ def plan(options: Options, reporter: Reporter, *, diff: bool = False, exit_code:
         elif exit_code and view.plan:
             result.exit = Exit.PENDING
 
-    return run_on_hosts("plan", options, reporter, work)[0]
+    return run_on_hosts("plan", options, reporter, work, bring)[0]

@@ -8,11 +8,12 @@ so that nothing generated is lost: it is newer then, and the next run finishes w
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from provisioner import accounts, vault
 from provisioner.certificates.material import ROOT
+from provisioner.commands import sources
 from provisioner.commands.clients import recent
 from provisioner.commands.converge import Converge, stamp
 from provisioner.commands.host import run as run_on_hosts
@@ -46,7 +47,7 @@ def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
     turns = chosen(name)
 
     def work(session: Session, request: StackRequest, result: HostResult) -> None:
-        Rotation(session, request, result, options, reporter, ()).of(turns)
+        Rotation(session, request, result, options, reporter, ()).of(_generated(turns, request, result))
 
     return run_on_hosts("secrets rotate", options, reporter, work)[0]
 
@@ -68,12 +69,30 @@ def chosen(name: str) -> tuple[Turn, ...]:
     return ((found,),)
 
 
-def members(group: str, secrets: vault.Vault) -> tuple[str, ...]:
-    """The secrets of a group that this stack has and that can be made."""
+def members(group: str, secrets: vault.Vault, elsewhere: Collection[str] = ()) -> tuple[str, ...]:
+    """The secrets of a group that this stack has and that can be made; of the accounts those whose password does
+    not come from `elsewhere`."""
     names = GROUPS.get(group, (group,))
     if group == "accounts":
-        names = tuple(name for name in secrets.live if accounts.is_secret(name))
+        names = tuple(name for name in secrets.live if accounts.is_secret(name) and name not in elsewhere)
     return tuple(name for name in names if name in secrets.live)
+
+
+def _generated(turns: Sequence[Turn], request: StackRequest, result: HostResult) -> Sequence[Turn]:
+    """`turns` without the groups whose values come from elsewhere; UsageError (64) where no other was asked for."""
+    asked = [group for turn in turns for group in turn]
+    other = sources.of_groups({group: GROUPS.get(group, (group,)) for group in asked}, request)
+    if all(group in other for group in asked):
+        raise sources.refuse(other[asked[0]], select(request))
+    stay = list(other.values())
+    if "accounts" in asked:
+        stay += [each for name, each in request.secret_sources.items() if accounts.is_secret(name)]
+    result.told += [
+        f"{each.secret} stays: its value comes from {each}; change it there, then:\n  provision {select(request)}"
+        for each in stay
+    ]
+    left = (tuple(group for group in turn if group not in other) for turn in turns)
+    return [turn for turn in left if turn]
 
 
 def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
@@ -117,8 +136,9 @@ class Rotation(Converge):
                 next=f"provision {select(self.request)}",
             )
         done: list[Planned] = []
+        elsewhere = self.request.secret_sources
         for groups in turns:
-            if not any(members(group, view.secrets.vault) for group in groups):
+            if not any(members(group, view.secrets.vault, elsewhere) for group in groups):
                 raise UsageError(
                     f"this stack has no {' and no '.join(groups)}",
                     next=f"provision secrets list {select(self.request)}",
@@ -140,7 +160,7 @@ class Rotation(Converge):
         return view
 
     def _rotate(self, groups: Turn, before: vault.Vault) -> None:
-        names = [name for group in groups for name in members(group, before)]
+        names = [name for group in groups for name in members(group, before, self.request.secret_sources)]
         users = recent(self.session) if "login" in names else ()
         self._renew = lambda secrets: renewed(secrets, names)
         try:
@@ -160,7 +180,7 @@ class Rotation(Converge):
                 exit=Exit.VERIFY,
             ) from error
         for group in groups:
-            if members(group, before):
+            if members(group, before, self.request.secret_sources):
                 self.result.told += _told(group, names, users, select(self.request))
 
     def _turn(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from provisioner import accounts, audit, lock, vault
+from provisioner.commands import sources
 from provisioner.commands.access import ways
 from provisioner.commands.env import shell, variables
 from provisioner.commands.options import Options, one_stack, select, session
@@ -90,6 +91,9 @@ def add(options: Options, name: str, password: Password) -> Exit:
 def passwd(options: Options, name: str, password: Password) -> Exit:
     """Another password for an account; the former one opens nothing any more."""
     account = _named(name)
+    request = one_stack(options)
+    if (source := request.secret_sources.get(accounts.secret_of(account))) is not None:
+        raise sources.refuse(source, select(request))
 
     def decide(view: View) -> Wanted:
         secret, document = accounts.secret_of(account), view.secrets.vault

@@ -10,6 +10,7 @@ from provisioner import controller, record, vault
 from provisioner.commands.certificate import taken
 from provisioner.commands.former import with_former
 from provisioner.commands.options import select
+from provisioner.commands.sources import to_make, with_sources
 from provisioner.door import UNKNOWN, Door, decide
 from provisioner.engine import plan, probe
 from provisioner.engine.apply import observe
@@ -137,10 +138,12 @@ def look(
         _host_vault(seen[SECRETS_FILE], session.host),
         local,
         request.id,
-        vault.wanted(settings),
+        to_make(names := vault.wanted(settings), request),
         hostname=request.host.name,
         select=select(request),
     )
+    decision, warned = with_sources(decision, request, names, tuple(chosen))
+    warnings += warned
     if renew is not None:
         decision = decision.renewed(renew(decision.vault))
     door, unnamed = _door(settings, request, session, facts)
@@ -178,7 +181,7 @@ def look(
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
-    files = record_resources(settings, decision.vault, request.id)
+    files = record_resources(settings, decision.vault, request.id, decision.because)
     mine = with_former(
         [*files, *(r for s in steps for r in built[s.name])],
         context,
@@ -304,8 +307,8 @@ def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[p
     return [*looks, *plan.probes_of(r for resources in built.values() for r in resources)]
 
 
-def record_resources(settings: Settings, secrets: vault.Vault, stack: str) -> list[Resource]:
-    """The files in which the host keeps the stack's settings and secrets."""
+def record_resources(settings: Settings, secrets: vault.Vault, stack: str, because: str = "") -> list[Resource]:
+    """The files in which the host keeps the stack's settings and secrets; `because`: why secrets are others."""
     text = record.dump_recorded(settings, stack)
     files: list[Resource] = [
         Directory(id="directory:etc-provision", path="/etc/provision"),
@@ -315,6 +318,7 @@ def record_resources(settings: Settings, secrets: vault.Vault, stack: str) -> li
             content=vault.serialise(secrets).encode(),
             mode=0o600,
             hide=("*",),
+            because=because,
         ),
         File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644),
     ]

@@ -46,6 +46,8 @@ class File(HostResource):
     parent_mode: int = 0o755
     keep: Callable[[bytes], str] | None = field(default=None, compare=False, repr=False)
     """Edited content -> the setting that says the same; empty where there is none."""
+    because: str = ""
+    """Why the content is another one, where that is known; otherwise the file itself tells what it can."""
     former: bytes | None = field(default=None, repr=False)
     """What the settings before made of it, where they were others: on a host that has just this, nobody
     edited the file."""
@@ -76,7 +78,7 @@ class File(HostResource):
             old = state.content if isinstance(state.content, bytes) else b""
             # An edit, a rotated secret or another release of this tool: the time is all that the file tells.
             why = "a setting was changed" if state.content == self.former else f"last changed {ago(state.age)}"
-            reasons.append(f"{self._summary(old)}; {why}")
+            reasons.append(f"{self._summary(old)}; {self.because or why}")
         if state.kind == "file":
             reasons += rights_differ(state, self.owner, self.group, self.mode)
         if not reasons:

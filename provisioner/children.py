@@ -1,0 +1,97 @@
+"""A command of the user's own on this machine: no shell, no terminal, bounded time and output."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from provisioner.secrets import Secret
+
+_SAID = 4096
+"""Bytes at the end of stderr that are kept."""
+_DRAIN = 0.2
+"""Seconds for which a process that has ended may still have something in its pipes: a daemon that it left behind
+can hold them open for ever."""
+
+
+class Trouble(Exception):
+    """`how` it failed, in words that follow the command ("ended with exit code 1"); `said` is the end of its stderr."""
+
+    def __init__(self, how: str, said: bytes = b""):
+        super().__init__(how)
+        self.how = how
+        self.said = said.decode("utf-8", "replace")
+
+
+def output(words: Sequence[str], folder: Path, *, seconds: float, room: int, without: Sequence[str] = ()) -> bytes:
+    """stdout of a command that is run in `folder`, in this environment `without` some variables.
+
+    What it prints counts as secret, so that `masked` takes it out of its stderr. Raises Trouble where it cannot
+    start, fails, takes over `seconds` or prints over `room` bytes."""
+    try:
+        # A session of its own: nothing in it can ask on the terminal, and all of it is ended together.
+        child = subprocess.Popen(
+            list(words),
+            cwd=folder,
+            env={name: value for name, value in os.environ.items() if name not in without},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise Trouble(f"cannot start ({getattr(error, 'strerror', None) or error})") from None
+    try:
+        printed, said = _read(child, time.monotonic() + seconds, seconds, room)
+    finally:
+        if child.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+    for line in printed.decode("utf-8", "replace").splitlines():
+        Secret(line)
+    if child.returncode:
+        ended = f"exit code {child.returncode}" if child.returncode > 0 else f"signal {-child.returncode}"
+        raise Trouble(f"ended with {ended}", said)
+    return printed
+
+
+def _read(child: subprocess.Popen[bytes], end: float, seconds: float, room: int) -> tuple[bytes, bytes]:
+    """stdout and the end of stderr, of a command that has ended by then."""
+    printed, said = bytearray(), bytearray()
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(child.stdout, selectors.EVENT_READ, printed)
+        waiting.register(child.stderr, selectors.EVENT_READ, said)
+        last: float | None = None
+        while waiting.get_map():
+            now = time.monotonic()
+            if last is None and child.poll() is not None:
+                last = now + _DRAIN
+            if last is not None and now > last:
+                break
+            if now > end:
+                raise Trouble(f"took over {seconds:.0f} s", bytes(said))
+            for key, _ in waiting.select(0.05):
+                data = os.read(key.fd, 65536)
+                if not data:
+                    waiting.unregister(key.fileobj)
+                key.data.extend(data)
+            del said[:-_SAID]
+            if len(printed) > room:
+                raise Trouble(f"printed over {room // 1024} KiB")
+    while child.poll() is None:
+        if time.monotonic() > end:
+            raise Trouble(f"took over {seconds:.0f} s", bytes(said))
+        time.sleep(0.02)
+    return bytes(printed), bytes(said)
