@@ -78,13 +78,13 @@ def days(material: Material) -> int:
 
 
 def older(material: Material, than: Material) -> bool:
-    """Whether it was made before `than`, by the same issuer for the same names."""
+    """Whether it was made before `than`, by the same issuer for the same names, under the same roots."""
     from cryptography import x509
 
     from provisioner.certificates.inspect import names
 
     mine, theirs = (x509.load_der_x509_certificate(each.chain[0]) for each in (material, than))
-    same = mine.issuer == theirs.issuer and names(mine) == names(theirs)
+    same = (mine.issuer, names(mine), material.roots) == (theirs.issuer, names(theirs), than.roots)
     return same and mine.not_valid_before_utc < theirs.not_valid_before_utc
 
 

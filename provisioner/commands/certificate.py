@@ -30,7 +30,8 @@ def taken(
     warnings = []
     if isinstance(files, Mapping):
         found = brought.read(files)
-        if held is not None and found != held and brought.older(found, held):
+        used = recorded is not None and recorded.values.get("access.tls") == "own"
+        if used and held is not None and found != held and brought.older(found, held):
             warnings.append(f"{files['cert']} is older than the stack's certificate, which is kept")
         elif found != held:
             brought.judge(found, names, files["cert"])

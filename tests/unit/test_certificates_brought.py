@@ -190,9 +190,12 @@ def test_a_renewed_file_is_one_generation_up_and_an_older_one_is_not_taken(files
     first, _ = decided(files(*old, ca=ROOT.der))
     second, _ = decided(files(*new, ca=ROOT.der), first.vault)
     assert second.vault.entries[OWN].generation == 2
-    third, said = decided(files(*old, ca=ROOT.der), second.vault)
+    used = Recorded("h", {"access.tls": "own", "access.names": (NAME,)})
+    third, said = decided(files(*old, ca=ROOT.der), second.vault, used)
     assert third.vault == second.vault
     assert "is older" in said[0]
+    fourth, said = decided(files(*old, ca=ROOT.der), second.vault)
+    assert (fourth.vault.entries[OWN].generation, said) == (3, []), "it is chosen anew: what is named counts"
 
 
 def test_its_end_is_warned_of_and_none_at_all_is_refused(files: Files) -> None:
