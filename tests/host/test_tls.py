@@ -121,7 +121,7 @@ def test_a_client_on_another_machine_needs_what_env_says_and_nothing_else(
         f"{without}\nexport MLFLOW_HTTP_REQUEST_MAX_RETRIES=0\n{python} -c 'import mlflow; mlflow.search_experiments()'"
     )
     assert refused.rc != 0
-    assert "CERTIFICATE_VERIFY_FAILED" in refused.out + refused.err
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.stdout + refused.stderr
 
 
 def test_only_modern_tls_is_spoken_and_the_chain_is_whole(secure: Secure, stack: Stack, tmp_path: Path) -> None:
