@@ -50,6 +50,8 @@ printf '%s\n%s\n' @ID@ @WHO@ >"$o.new" && mv -f "$o.new" "$o"
 flock -u 9; exec 9>&-
 echo ready
 while [ "$(timeout 13 head -c 1 | wc -c)" -eq 1 ]; do :; done
+# Who looked while this one worked must not take what was seen for what is there now.
+printf '%s\n%s\n' @ID@-ended @WHO@ >"$o.new" && mv -f "$o.new" "$o"
 }
 main
 """

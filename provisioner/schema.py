@@ -167,9 +167,9 @@ class Access:
     auth: str = _key(
         "password",
         checks.one_of("password", "mlflow", "none"),
-        '"password": accounts with passwords. "none": everyone who reaches the port (as `--no-auth`).',
+        '"password": accounts with passwords, which nginx asks for. "mlflow": MLflow asks, with accounts and '
+        'permissions of its own. "none": everyone who reaches the port (as `--no-auth`).',
         example='auth = "none"',
-        later=checks.only(("password", "none"), "MLflow's own accounts come with a later version"),
     )
     users: tuple[str, ...] = _key(
         (),

@@ -81,7 +81,7 @@ NAMES: Mapping[str, Kind] = {
 }
 
 
-_ACCOUNT = Kind("password of an account", 8, accounts.HIGH, lambda: generate(24), room=accounts.HIGH)
+_ACCOUNT = Kind("password of an account", accounts.LOW, accounts.HIGH, lambda: generate(24), room=accounts.HIGH)
 
 
 def kind_of(name: str) -> Kind | None:
@@ -125,6 +125,12 @@ class Vault:
     def live(self) -> dict[str, Entry]:
         """The entries that were not removed."""
         return {name: entry for name, entry in self.entries.items() if not entry.removed}
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """The accounts that were removed."""
+        gone = [accounts.account_of(name) for name, entry in self.entries.items() if entry.removed]
+        return tuple(name for name in gone if name is not None)
 
     def secrets(self) -> dict[str, Secret]:
         """Every secret by name."""
@@ -300,9 +306,10 @@ def changed(vault: Vault, name: str, value: Secret) -> Vault:
 
 
 def without(vault: Vault, name: str) -> Vault:
-    """`vault` with `name` removed, one generation up so that it is removed everywhere."""
-    entry = replace(vault.entries[name], value=Secret(""), removed=True, generation=vault.entries[name].generation + 1)
-    return replace(vault, entries={**vault.entries, name: entry})
+    """`vault` with `name` removed, one generation up so that it is removed everywhere; also one that it never had."""
+    before = vault.entries.get(name)
+    entry = Entry(Secret(""), before.generation + 1 if before else 1, removed=True)
+    return replace(vault, entries=dict(sorted({**vault.entries, name: entry}.items())))
 
 
 def imported(current: Vault, document: Vault, *others: Vault) -> Vault:

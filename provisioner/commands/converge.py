@@ -269,7 +269,29 @@ def fill(result: HostResult, view: View) -> None:
         f"kept {key} = {value!r} from the host's record; the inventory does not name it"
         for key, value in kept_settings(view.settings, view.request.inventory)
     ]
-    result.notes += [*account_notes(view), *sources.notes(view)]
+    result.notes += [*account_notes(view), *switch_notes(view), *sources.notes(view)]
+
+
+_SWITCHED = {
+    "password": "nginx asks for the login",
+    "mlflow": "MLflow asks for the login, with permissions of its own: new accounts may read everything",
+    "none": "clients need no login any more; one that they still send is ignored",
+}
+
+
+def switch_notes(view: View) -> list[str]:
+    """What clients must change when another part asks for the login."""
+    before, now = view.recorded.values.get("access.auth") if view.recorded else None, view.settings.access.auth
+    if before in (None, now):
+        return []
+    lines = [f"access.auth is {now} instead of {before}: {_SWITCHED[now]}"]
+    if before == "none":
+        lines.append("clients need a login now: provision env, provision user add NAME")
+    if before != "none" and now != "none":
+        lines.append("accounts that `provision user` made keep their names and passwords: clients change nothing")
+    if before == "mlflow":
+        lines.append("accounts and passwords made in MLflow itself count no more: provision user add NAME")
+    return lines
 
 
 def account_notes(view: View) -> list[str]:

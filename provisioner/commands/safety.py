@@ -26,6 +26,7 @@ _HOLDS = {
 def refuse(view: View, options: Options, ask: Ask | None = None) -> None:
     """Switches that would lose data, what a resource refuses, unmet needs, and what needs a yes; Refused (exit 4)."""
     refuse_switches(view)
+    _refuse_half(view, options)
     for error in (*view.needs.refused, *view.plan.refused):
         raise error
     if view.needs.unmet:
@@ -43,6 +44,17 @@ def refuse(view: View, options: Options, ask: Ask | None = None) -> None:
             "what was not made by this tool would be replaced",
             why="\n".join(listed),
             next=f"look at it; when it may go:  provision {step}{again(view.request, options)} --yes",
+        )
+
+
+def _refuse_half(view: View, options: Options) -> None:
+    """Who asks for the login is two services' work: changed in one alone, neither might."""
+    before = view.recorded.values.get("access.auth") if view.recorded else None
+    if before not in (None, view.settings.access.auth) and len(view.steps) < len(view.all_steps):
+        raise Refused(
+            f"access.auth changes from {before} to {view.settings.access.auth} with every step at once",
+            why="nginx and MLflow must agree at every moment on who asks for the login",
+            next=f"provision {again(view.request, options)}",
         )
 
 

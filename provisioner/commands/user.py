@@ -1,34 +1,21 @@
-"""`user add|remove|list|passwd`: who may log in. Changes the secrets and what is rendered from them for
-logins, at once and on both sides, and nothing else on the host."""
+"""`user add|remove|list|passwd`: who may log in."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-from provisioner import accounts, audit, lock, vault
+from provisioner import accounts, vault
 from provisioner.commands import sources
-from provisioner.commands.access import ways
 from provisioner.commands.env import shell, variables
+from provisioner.commands.logins import Decide, Wanted, change, changes_of, in_mlflow, looked_at
 from provisioner.commands.options import Options, one_stack, select, session
-from provisioner.commands.view import NoStack, View, look, record_resources
-from provisioner.engine import plan
-from provisioner.engine.apply import Run
-from provisioner.engine.events import Done, Event, Failed
-from provisioner.engine.plan import Plan
-from provisioner.engine.resource import Planned
-from provisioner.errors import Exit, ProvisionError, Refused, UsageError
+from provisioner.commands.view import View
+from provisioner.errors import Exit, Refused, UsageError
 from provisioner.report.answer import answer
 from provisioner.secrets import Secret, generate
-from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
-STEP = "proxy"
-"""Whose resources say who gets in."""
-_RENDERED = frozenset({"file:secrets.json", "file:nginx-accounts"})
-"""The resources that an account's change is allowed to change."""
 _ROOM = 4096
 """Characters that are read of a given password."""
 
@@ -42,18 +29,6 @@ class Password:
     @property
     def value(self) -> Secret:
         return self.chosen or generate(24)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The secrets as they shall be, and the passwords that then must and must not open the door."""
-
-    vault: vault.Vault
-    opens: Secret | None = None
-    refused: Secret | None = None
-
-
-Decide = Callable[[View], Wanted]
 
 
 def password_given(*, stdin: bool, ask: bool) -> Password:
@@ -73,13 +48,13 @@ def add(options: Options, name: str, password: Password) -> Exit:
     def decide(view: View) -> Wanted:
         secret, document = accounts.secret_of(account), view.secrets.vault
         entry = document.live.get(secret)
-        if entry is None:
+        if entry is None and account not in in_mlflow(view):
             document = vault.changed(document, secret, password.value)
-        elif not _plan(view, document):
+        elif entry is None or not changes_of(view, document, account):
+            known = f"provision secrets show {secret} {select(view.request)}" if entry else "the one given in MLflow"
             raise Refused(
                 f"the account {account} is there already",
-                next=f"its password:   provision secrets show {secret} {select(view.request)}\n"
-                f"another one:    provision user passwd {account} {select(view.request)}",
+                next=f"its password:   {known}\nanother one:    provision user passwd {account} {select(view.request)}",
             )
         elif password.chosen not in (None, entry.value):
             document = vault.changed(document, secret, password.value)
@@ -122,7 +97,7 @@ def remove(options: Options, name: str) -> Exit:
         before = _live(document, account, view)
         return Wanted(vault.without(document, secret), refused=before)
 
-    view = _change("user remove", options, account, decide)
+    view = change("user remove", options, account, decide)
     lines = [f"{account} is no account any more at {view.named().url}"]
     if account in view.settings.access.users:
         lines.append(f"access.users still names {account}: take it out of the inventory, it stays removed either way")
@@ -134,13 +109,15 @@ def list_users(options: Options) -> Exit:
     """Every account; no passwords."""
     request = one_stack(options)
     with session(request, options) as connection:
-        view = _look(connection, options)
+        view = looked_at(connection, options)
+    known = accounts.passwords(view.secrets.vault.secrets())
     rows = [
         {"name": name, "operator": name == accounts.OPERATOR, "declared": name in view.settings.access.users}
-        for name in accounts.passwords(view.secrets.vault.secrets())
+        for name in dict.fromkeys((*known, *sorted(in_mlflow(view))))
     ]
     notes = {accounts.OPERATOR: "the operator's own"}
     notes.update(dict.fromkeys(view.settings.access.users, "named by access.users"))
+    notes.update(dict.fromkeys(in_mlflow(view) - set(known), "made in MLflow"))
     lines = [f"{row['name']:<20} {notes.get(str(row['name']), '')}".rstrip() for row in rows]
     answer("user list", lines, as_json=options.json, stack=request.id, users=rows)
     return Exit.OK
@@ -154,7 +131,7 @@ def _granted(command: str, options: Options, account: str, password: Password, d
         made[:] = [decide(view)]
         return made[0]
 
-    view = _change(command, options, account, remembered)
+    view = change(command, options, account, remembered)
     assert made[0].opens is not None
     values = {**variables(view), "MLFLOW_TRACKING_USERNAME": account}
     values.pop("MLFLOW_TRACKING_PASSWORD", None)
@@ -172,130 +149,6 @@ def _granted(command: str, options: Options, account: str, password: Password, d
     return Exit.OK
 
 
-def _change(command: str, options: Options, account: str, decide: Decide) -> View:
-    """Under the host's lock: the secrets here, then there with what is rendered from them; then the proof."""
-    with session(one_stack(options), options) as connection:
-        view = _look(connection, options)
-        decide(view)  # what is refused is refused before the lock is waited for
-        owner = view.seen[lock.OWNER].content
-        with lock.hold(
-            connection,
-            command=f"provision {command}",
-            seen_owner=owner if isinstance(owner, bytes) else b"",
-            say=options.say or (lambda _: None),
-        ) as holding:
-            if holding.moved:
-                view = _look(connection, options)
-            wanted = decide(view)
-            # Here first, as in every run: a killed one must not lose what it made.
-            vault.write_controller(wanted.vault)
-            _run(connection, view, command, _plan(view, wanted.vault), holding.owner)
-        _prove(connection, view, account, wanted)
-    return view
-
-
-def _look(connection: Session, options: Options) -> View:
-    """The stack as its host records it, with the steps that render accounts. Refused (exit 4) where
-    there is none, where it has no accounts, and where it is not whole."""
-    request = one_stack(options)
-    view = look(connection, request.as_recorded(), (STEP,), clients=False)
-    run = f"provision {select(request)}"
-    if not view.exists:
-        raise NoStack(f"{connection.host} carries no stack of this tool", next=run)
-    if view.settings.access.auth == "none":
-        raise Refused(
-            "this stack has no accounts: whoever reaches it is in",
-            next=f"provision --set access.auth=password {select(request)}",
-        )
-    unmet = [p for p in view.plan.unmet if p.step == STEP and p.id not in _RENDERED]
-    if view.secrets.generated or unmet:
-        lacks = [*view.secrets.generated, *(p.change.title or p.id for p in unmet)]
-        raise Refused("the stack is not whole", why=f"it lacks {', '.join(lacks[:4])}", next=run)
-    return view
-
-
-def _plan(view: View, document: vault.Vault) -> Plan:
-    """What `document` changes on the host as it was seen, in what is rendered for logins."""
-    context = replace(view.context, secrets=document.secrets())
-    (step,) = (step for step in view.steps if step.name == STEP)
-    rendered = [*record_resources(view.settings, document, view.request.id), *step.resources(context)]
-    return plan.make([each for each in rendered if each.id in _RENDERED], view.seen)
-
-
-def _run(connection: Session, view: View, command: str, changes: Plan, owner: str) -> None:
-    audited: list[audit.Event] = []
-
-    def line(planned: Planned, result: str, seconds: float) -> audit.Event:
-        return audit.Event(
-            time=datetime.now(UTC),
-            stack=view.request.id,
-            host=view.request.host.name,
-            command=f"provision {command}",
-            step=planned.step,
-            resource=planned.id,
-            action=planned.change.action,
-            reason=planned.change.reason,
-            result=result,
-            seconds=seconds,
-            operator=lock.operator(),
-        )
-
-    def emit(event: Event) -> None:
-        if isinstance(event, Done | Failed):
-            audited.append(line(event.planned, "ok" if isinstance(event, Done) else "failed", event.seconds))
-
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    run = Run(
-        connection,
-        changes,
-        stamp=stamp,
-        emit=emit,
-        journal=lambda planned, result: audit.host_lines([line(planned, result, 0.0)]),
-        owner=owner,
-    )
-    try:
-        run.all()
-    finally:
-        audit.append(view.request.id, audited)
-
-
-def _prove(connection: Session, view: View, account: str, wanted: Wanted) -> None:
-    """The login opens, the former one does not; ProvisionError (exit 5) where that is not so."""
-    from provisioner.verify.api import Api
-    from provisioner.verify.deadline import Deadline
-    from provisioner.verify.http import HttpError
-
-    with ways(connection, view, select(view.request)) as access:
-
-        def status(password: Secret) -> int:
-            api = Api(replace(access.target, username=account, password=password), Deadline(20))
-            try:
-                return api.raw("GET", "/version", limit=65536).status
-            finally:
-                api.close()
-
-        try:
-            opens = status(wanted.opens) if wanted.opens is not None else None
-            refused = status(wanted.refused) if wanted.refused is not None else None
-        except HttpError as error:
-            raise _unproven(view, str(error)) from None
-    if opens == 401:
-        raise _unproven(view, f"the login of {account} is refused")
-    if refused not in (None, 401):
-        raise _unproven(view, f"the former login of {account} still opens (HTTP {refused})")
-    if opens not in (None, 200):
-        print(f"the login of {account} is let in, but MLflow answers {opens}: provision verify", file=sys.stderr)
-
-
-def _unproven(view: View, why: str) -> ProvisionError:
-    return ProvisionError(
-        f"the accounts were changed, and {view.named().url} does not show it",
-        why=why,
-        next=f"provision {select(view.request)}",
-        exit=Exit.VERIFY,
-    )
-
-
 def _named(name: str) -> str:
     try:
         return accounts.name(name)
@@ -303,8 +156,11 @@ def _named(name: str) -> str:
         raise UsageError("that is no account's name", why=f"expected {error}") from None
 
 
-def _live(document: vault.Vault, account: str, view: View) -> Secret:
+def _live(document: vault.Vault, account: str, view: View) -> Secret | None:
+    """Its password; None for an account that was made in MLflow. UsageError where there is no such account."""
     entry = document.live.get(accounts.secret_of(account))
+    if entry is None and account in in_mlflow(view):
+        return None
     if entry is None:
         there: Sequence[str] = tuple(accounts.passwords(document.secrets()))
         raise UsageError(

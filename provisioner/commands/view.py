@@ -164,6 +164,7 @@ def look(
             seen=seen,
             store_hint=context.store_hint,
             stack=request.id,
+            ended=decision.vault.ended,
             deep=deep,
         )
         context = replace(context, settings=settled(context, ordered(settings)))

@@ -30,6 +30,8 @@ class Schema(HostResource):
     server: ServerProbe
     head: str = runtime.SCHEMA_HEAD
     version: str = runtime.VERSION
+    accounts: bool = False
+    """The tables of MLflow's own accounts, in a database of their own."""
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return (self.server,)
@@ -63,5 +65,12 @@ class Schema(HostResource):
         parts = []
         for schema, _ in items:
             parts.append("say 'making the tables'")
-            parts.append(runtime.upgrade(schema.environment, env_file=schema.env_file, wait=WAIT))
+            parts.append(
+                runtime.upgrade(
+                    schema.environment,
+                    env_file=schema.env_file,
+                    wait=WAIT,
+                    accounts=schema.server.database if schema.accounts else "",
+                )
+            )
         return "\n".join(parts)

@@ -1,8 +1,10 @@
-"""Brings MLflow's database to the schema of the installed version: `python -I - WAIT [migrate]`.
+"""Brings MLflow's database to the schema of the installed version: `python -I - WAIT [migrate] [accounts=NAME]`.
 
 The address comes from MLFLOW_BACKEND_STORE_URI: `mlflow db upgrade` takes it on its command line only,
 where every user of the host could read the password. Imports first and then waits up to WAIT seconds
 for the database to answer, so that it can be started while the database is still being installed.
+
+With `accounts=NAME` it is the schema of MLflow's own accounts, in the database NAME of the same server.
 
 A database without tables gets them. One with tables is only moved to another schema when `migrate` is
 given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none;
@@ -49,7 +51,12 @@ def main(arguments: list[str]) -> int:
     sqlalchemy: Any = importlib.import_module("sqlalchemy")
     utils: Any = importlib.import_module("mlflow.store.db.utils")
 
-    engine = utils.create_sqlalchemy_engine(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    url = sqlalchemy.engine.make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    name = next((each.partition("=")[2] for each in arguments if each.startswith("accounts=")), "")
+    schema: Any = _Accounts() if name else _Runs(utils)
+    if name:
+        url = url.set(database=name)
+    engine = utils.create_sqlalchemy_engine(url.render_as_string(hide_password=False))
     while True:
         try:
             tables = [t for t in sqlalchemy.inspect(engine).get_table_names() if not t.startswith("alembic_")]
@@ -63,25 +70,55 @@ def main(arguments: list[str]) -> int:
             if time.monotonic() > deadline:
                 return _failed(30, "the database does not answer", text)
             time.sleep(0.1)
-    before = utils._get_schema_version(engine)
+    before = schema.version(engine)
     # MLflow makes its first tables and migrates them in two transactions: a run killed in between
     # leaves the former without a version.
-    unfinished = before is None and set(tables) <= set(utils.InitialBase.metadata.tables)
-    head = utils._get_latest_schema_revision()
-    if before == head:
-        print(f"schema {before} {head}")
+    unfinished = before is None and set(tables) <= schema.first
+    if before == schema.head:
+        print(f"schema {before} {schema.head}")
         return 0
     if not unfinished and "migrate" not in arguments:
-        return _failed(32, "the database holds another version's tables", f"schema {before}, wanted {head}")
+        return _failed(32, "the database holds another version's tables", f"schema {before}, wanted {schema.head}")
     try:
         if unfinished:
-            utils._initialize_tables(engine)
+            schema.make(engine)
         else:
-            utils._upgrade_db(engine)
+            schema.move(engine)
     except Exception as error:
         return _failed(33, "the migration failed", getattr(error, "orig", error))
-    print(f"schema {before or '-'} {utils._get_schema_version(engine)}")
+    print(f"schema {before or '-'} {schema.version(engine)}")
     return 0
+
+
+class _Runs:
+    """The schema of runs, models and everything else."""
+
+    def __init__(self, utils: Any):
+        self.first = set(utils.InitialBase.metadata.tables)
+        self.head = utils._get_latest_schema_revision()
+        self.version, self.make, self.move = utils._get_schema_version, utils._initialize_tables, utils._upgrade_db
+
+
+class _Accounts:
+    """The schema of MLflow's own accounts. It is made in one transaction: there is no half of it."""
+
+    def __init__(self) -> None:
+        # Importing it reads this file, which only the running service can see.
+        os.environ.pop("MLFLOW_AUTH_CONFIG_PATH", None)
+        self._utils: Any = importlib.import_module("mlflow.server.auth.db.utils")
+        scripts = self._utils.ScriptDirectory.from_config(self._utils._get_alembic_config(""))
+        self.first: set[str] = set()
+        self.head = scripts.get_current_head()
+
+    def version(self, engine: Any) -> Any:
+        with engine.connect() as connection:
+            options = {"version_table": "alembic_version_auth"}
+            return self._utils.MigrationContext.configure(connection, opts=options).get_current_revision()
+
+    def make(self, engine: Any) -> None:
+        self._utils.migrate(engine, "head")
+
+    move = make
 
 
 if __name__ == "__main__":

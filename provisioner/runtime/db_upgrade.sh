@@ -2,6 +2,7 @@
 #   VENV      the environment      ENV_FILE  the service's environment file (root 0600)
 #   WAIT      seconds to wait for the database, counted after the imports
 #   LIMIT     seconds for everything   MIGRATE   `migrate`, or empty
+#   ACCOUNTS  the database of MLflow's own accounts, whose tables are meant; or empty
 # Uses the function db_upgrade.
 #
 # systemd reads the environment file exactly as it does for the service, runs the work as the service's
@@ -24,4 +25,4 @@ systemctl reset-failed "$unit" 2>/dev/null || true
 db_upgrade systemd-run --quiet --wait --pipe --collect --unit="$unit" \
 	-p User=mlflow -p EnvironmentFile="$ENV_FILE" -p RuntimeMaxSec="$LIMIT" -p PrivateTmp=yes \
 	-p NoNewPrivileges=yes -p ProtectSystem=strict -p ProtectHome=yes -p WorkingDirectory=/ \
-	-- "$VENV/bin/python" -I - "$WAIT" "$MIGRATE"
+	-- "$VENV/bin/python" -I - "$WAIT" "$MIGRATE" ${ACCOUNTS:+"accounts=$ACCOUNTS"}

@@ -14,6 +14,7 @@ from provisioner.values import dataclass
 
 VERSION = "3.17.2"
 SCHEMA_HEAD = "dc11669786a5"  # `alembic_version` of a database that VERSION works with
+ACCOUNTS_HEAD = "f1a2b3c4d5e6"  # the same of `alembic_version_auth`, for the database of MLflow's own accounts
 HOME = "/opt/mlflow"
 UV_CACHE = "/var/cache/provision/uv"  # used when somebody made it; see venv.sh
 PYTHON = "/usr/bin/python3"
@@ -31,8 +32,11 @@ def lock_sha256(version: str = VERSION) -> str:
     return hashlib.sha256(lock(version).encode()).hexdigest()
 
 
-def upgrade(venv: str, *, env_file: str, wait: int = 30, limit: int = 900, migrate: bool = False) -> str:
-    """The fragment that makes the tables, or with `migrate` moves them; times in seconds.
+def upgrade(
+    venv: str, *, env_file: str, wait: int = 30, limit: int = 900, migrate: bool = False, accounts: str = ""
+) -> str:
+    """The fragment that makes the tables, or with `migrate` moves them; times in seconds. `accounts`: those of
+    MLflow's own accounts, in the database of that name.
 
     Codes and output are those of db_upgrade.py and db_upgrade.sh. No secret is in the text.
     """
@@ -44,6 +48,7 @@ def upgrade(venv: str, *, env_file: str, wait: int = 30, limit: int = 900, migra
         WAIT=str(wait),
         LIMIT=str(limit),
         MIGRATE="migrate" if migrate else "",
+        ACCOUNTS=accounts,
     )
 
 

@@ -38,6 +38,8 @@ class Context:
     """Path of the store's binary on the operator's machine, when one was given or is remembered."""
     stack: str = ""
     """Id of the stack's folder on the operator's machine."""
+    ended: tuple[str, ...] = ()
+    """Accounts that were removed, and stay so."""
     deep: bool = False
     """Hash large files again instead of trusting their stamps."""
     generations: Mapping[str, int] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from provisioner.resources.postgresql.database import Database, Identity
 from provisioner.resources.postgresql.role import Role
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
-from provisioner.steps import Context
+from provisioner.steps import Context, own_accounts
 from provisioner.steps.postgres import is_guest, seen_clusters, server
 from provisioner.values import dataclass
 
@@ -44,13 +44,14 @@ class DatabaseStep:
             MarkProbe(f"role.{database.user}"),
             MarkProbe(f"database.{database.name}"),
             PathProbe(IDENTITY),
+            *_accounts_looks(context),
         )
 
     def resources(self, context: Context) -> Sequence[Resource]:
         database = context.settings.database
         probe, guest = server(context), is_guest(context)
         fresh = not seen_clusters(context).found
-        limit = conf.connections(context.settings.mlflow.workers)
+        limit = conf.connections(context.settings.mlflow.workers, own_accounts.wanted(context))
         resources: tuple[Resource, ...] = (
             Role(
                 id=f"role:{database.user}",
@@ -74,6 +75,8 @@ class DatabaseStep:
             ),
             Identity(id="file:database.identity", path=IDENTITY, server=probe, fresh=fresh, needs=("step:postgres",)),
         )
+        if own_accounts.wanted(context):
+            resources += _accounts(context, limit, fresh, guest)
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
@@ -84,6 +87,33 @@ class DatabaseStep:
         if database.name == database.user:
             return f"role and database {database.name}"
         return f"role {database.user}, database {database.name}"
+
+
+def _accounts_looks(context: Context) -> tuple[Probe[Any], ...]:
+    if not own_accounts.wanted(context):
+        return ()
+    name = own_accounts.database(context)
+    return tuple(server(context, Cluster(version), name) for version in VERSIONS)
+
+
+def _accounts(context: Context, limit: int, fresh: bool, guest: bool) -> tuple[Resource, ...]:
+    """The database of MLflow's own accounts, apart from the runs: migrations of both in one have broken each other
+    (mlflow/mlflow 18760, 19299). It belongs to the same role: one process opens both."""
+    name = own_accounts.database(context)
+    probe, needs = server(context, database=name), ("step:postgres", f"role:{context.settings.database.user}")
+    return (
+        Database(
+            id=f"database:{name}",
+            name=name,
+            owner=context.settings.database.user,
+            limit=limit,
+            server=probe,
+            fresh=fresh,
+            guest=guest,
+            needs=needs,
+        ),
+        Identity(id="file:accounts.identity", path=own_accounts.IDENTITY, server=probe, fresh=fresh, needs=needs),
+    )
 
 
 def password(context: Context) -> Secret:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from provisioner import accounts
 from provisioner.assets import render
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
@@ -22,11 +23,12 @@ from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, mlflow_environment, sizes, tls
+from provisioner.steps import Context, keeping, mlflow_accounts, mlflow_environment, own_accounts, sizes, tls
 from provisioner.steps.bucket import former
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
 from provisioner.steps.mlflow_spool import ROOM
+from provisioner.steps.own_accounts import SITE
 from provisioner.steps.postgres import server, stopped
 from provisioner.values import dataclass
 
@@ -35,6 +37,8 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 ENVIRONMENT = "/etc/mlflow/mlflow.env"
 CURRENT = f"{runtime.HOME}/current"
 USER = "mlflow"
+_ASKED = f"grep -q '^ *auth_basic_user_file ' {SITE}"
+"""sh: nginx asks for the login."""
 _INTERPRETER = PathProbe("/usr/bin/python3")
 
 
@@ -62,12 +66,15 @@ class Mlflow:
             *(server(context, Cluster(version)) for version in VERSIONS),
             UnitProbe(UNIT),
             DropInProbe(UNIT),
+            PathProbe(UNIT_FILE),
         )
 
     def resources(self, context: Context) -> Sequence[Resource]:
         venv = environment(context)
         unit = unit_file(context).encode()
         variables = mlflow_environment.text(context).encode()
+        # nginx asks for the login before MLflow ceases to.
+        asked_first = ("unit:nginx.service",) if leaving(context) else ()
         resources: tuple[Resource, ...] = (
             venv.of(self.name, "venv"),
             SystemUser(id="user:mlflow", name=USER, home=mlflow_environment.HOME),
@@ -99,7 +106,14 @@ class Mlflow:
                 hide=mlflow_environment.SECRETS,
             ),
             *tls.trust_file(context),
-            File(id=f"file:{UNIT}", path=UNIT_FILE, content=unit, keep=keeping.of_unit(unit)),
+            File(
+                id=f"file:{UNIT}",
+                path=UNIT_FILE,
+                content=unit,
+                keep=keeping.of_unit(unit),
+                check=_ASKED if leaving(context) else "",
+                needs=asked_first,
+            ),
             drop_ins(context),
             Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
             Schema(
@@ -111,6 +125,7 @@ class Mlflow:
                 # One that is only stopped is looked at first, and for that it must answer.
                 needs=(venv.id, "step:database" if stopped(context) else "package:postgresql"),
             ),
+            *mlflow_accounts.before(context, venv),
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,
@@ -119,10 +134,11 @@ class Mlflow:
                 health=answers(ready(context)),
                 health_seconds=180,
                 cost="clients wait about 10 s",
-                needs=(venv.id, "step:database"),
+                needs=(venv.id, "step:database", *asked_first),
             ),
             *tls.no_trust_file(context),
             *former(context),
+            *mlflow_accounts.after(context),
         )
         return [resource.of(self.name) for resource in resources]
 
@@ -153,6 +169,8 @@ def environment(context: Context) -> PythonEnv:
 def unit_file(context: Context) -> str:
     """/etc/systemd/system/mlflow-server.service."""
     venv = environment(context)
+    names = {"ini": own_accounts.INI, "first": own_accounts.FIRST, "app": own_accounts.APP}
+    own = names if own_accounts.wanted(context) else None
     return render(
         "mlflow-server.service.j2",
         store_unit=f"{context.store_step}.service",
@@ -160,13 +178,23 @@ def unit_file(context: Context) -> str:
         egress=sizes.egress(context),
         temporary=mlflow_environment.TEMPORARY,
         record=record_line(inputs(context), [CURRENT, venv.marker]),
+        accounts=own,
     )
 
 
 def inputs(context: Context) -> tuple[str, ...]:
     """The files that the server reads when it starts."""
     trusted = () if tls.trust(context) is None else (tls.TRUST,)
-    return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted
+    # Not the operator's first password: a start reads it only to make the account.
+    accounts = (own_accounts.INI, own_accounts.IDENTITY) if own_accounts.wanted(context) else ()
+    return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted, *accounts
+
+
+def leaving(context: Context) -> bool:
+    """It runs with accounts of its own and shall no more, while a login is still wanted."""
+    state = context.seen.get(PathProbe(UNIT_FILE))
+    content = state.content if state is not None and isinstance(state.content, bytes) else b""
+    return context.settings.access.auth == "password" and own_accounts.APP.encode() in content
 
 
 def drop_ins(context: Context) -> DropIns:
@@ -177,12 +205,15 @@ def drop_ins(context: Context) -> DropIns:
 def ready(context: Context) -> Ask:
     """The server answers a search under the clients' own Host header: /health is green even when the
     database is gone or every client is refused."""
+    own = own_accounts.wanted(context)
     return Ask(
         mlflow_environment.PORT,
         "/api/2.0/mlflow/experiments/search",
         context.door.authority,
         method="POST",
         body='{"max_results": 1}',
+        user=accounts.OPERATOR if own else "",
+        password=own_accounts.operator(context) if own else None,
     )
 
 

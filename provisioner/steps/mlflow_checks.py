@@ -13,7 +13,7 @@ from provisioner.resources.python_env import PythonEnv
 from provisioner.resources.unit import UnitProbe
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
-from provisioner.steps import Context, mlflow_environment, sizes
+from provisioner.steps import Context, mlflow_environment, own_accounts, sizes
 from provisioner.steps.mlflow_spool import room
 from provisioner.steps.postgres import state
 from provisioner.steps.storeports import foreign_unit
@@ -58,6 +58,19 @@ def checks(context: Context, venv: PythonEnv, drop_ins: DropIns) -> Iterable[Che
     yield from _schema(context)
     yield from _foreign(context, venv)
     yield from _kept(context, drop_ins)
+    yield from _login(context)
+
+
+def _login(context: Context) -> Iterable[Check]:
+    """MLflow's own accounts take no password of fewer characters: the server would end at every start."""
+    if own_accounts.wanted(context) and 0 < len(own_accounts.operator(context).reveal()) < own_accounts.SHORTEST:
+        yield Check(
+            "login",
+            "login",
+            "fail",
+            detail=f"the password of mlflow has fewer than the {own_accounts.SHORTEST} characters that MLflow asks for",
+            fix="provision user passwd mlflow",
+        )
 
 
 def _python(context: Context) -> Check:

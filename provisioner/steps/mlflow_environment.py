@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from provisioner.assets import render
 from provisioner.door import Door
 from provisioner.secrets import Secret
-from provisioner.steps import Context, tls
+from provisioner.steps import Context, own_accounts, tls
 
 HOST = "127.0.0.1"
 PORT = 5500
@@ -22,6 +22,7 @@ SECRETS = (
     "AWS_SECRET_ACCESS_KEY",
     "MLFLOW_FLASK_SERVER_SECRET_KEY",
     "MLFLOW_CRYPTO_KEK_PASSPHRASE",
+    "PGPASSWORD",
 )
 # Ours by default, the operator's to change with mlflow.env.
 _TUNABLE: Mapping[str, str] = {
@@ -67,6 +68,7 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secret(context, "mlflow.flask-key"),
         "MLFLOW_CRYPTO_KEK_PASSPHRASE": secret(context, "mlflow.kek"),
         "MLFLOW_CRYPTO_KEK_VERSION": str(kek_version(context)),
+        **own_accounts.variables(context),
     }
     if tls.trust(context) is not None:
         # The store is reached by the clients' own address: only boto3 asks for it.

@@ -22,7 +22,7 @@ from provisioner.resources.postgresql.service import COST, BootService, ClusterS
 from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, sizes
+from provisioner.steps import Context, keeping, own_accounts, sizes
 from provisioner.steps.postgres_checks import checks
 from provisioner.values import dataclass
 
@@ -201,9 +201,10 @@ def is_guest(context: Context) -> bool:
     return bool(seen.found) and not seen.ours
 
 
-def server(context: Context, cluster: Cluster | None = None) -> ServerProbe:
-    database = context.settings.database
-    return ServerProbe((cluster or chosen(context)).version, database.user, database.name)
+def server(context: Context, cluster: Cluster | None = None, database: str = "") -> ServerProbe:
+    """The look at a cluster, the role and one database: MLflow's, or another of its."""
+    wanted = context.settings.database
+    return ServerProbe((cluster or chosen(context)).version, wanted.user, database or wanted.name)
 
 
 def state(context: Context) -> ServerState:
@@ -219,13 +220,20 @@ def stopped(context: Context) -> bool:
 def settings(context: Context) -> dict[str, str]:
     """The settings of our file in conf.d, by name."""
     database, workers = context.settings.database, context.settings.mlflow.workers
+    more = own_accounts.wanted(context)
     if not is_guest(context):
-        return conf.owned(allow=bool(database.allow), workers=workers, extra=database.settings)
+        return conf.owned(allow=bool(database.allow), workers=workers, extra=database.settings, accounts=more)
     cluster = chosen(context)
     standing = context.seen.get(PathProbe(cluster.conf))
     current = standing.content if standing is not None and isinstance(standing.content, bytes) else None
     return conf.guest(
-        cluster, state(context), current, allow=bool(database.allow), workers=workers, extra=database.settings
+        cluster,
+        state(context),
+        current,
+        allow=bool(database.allow),
+        workers=workers,
+        extra=database.settings,
+        accounts=more,
     )
 
 
@@ -237,7 +245,8 @@ def settings_file(context: Context) -> str:
 def access(context: Context) -> Access:
     """MLflow on the same host, and what `database.allow` adds."""
     database = context.settings.database
-    return Access(database.name, database.user, tuple(dict.fromkeys((*_LOOPBACK, *database.allow))))
+    more = (own_accounts.database(context),) if own_accounts.wanted(context) else ()
+    return Access(database.name, database.user, tuple(dict.fromkeys((*_LOOPBACK, *database.allow))), more)
 
 
 def hba_path(context: Context) -> str:

@@ -20,7 +20,7 @@ from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, mlflow_environment, sizes, tls
+from provisioner.steps import Context, mlflow_environment, own_accounts, sizes, tls
 from provisioner.steps.proxy_login import HEAD, accounts
 from provisioner.values import dataclass
 
@@ -53,7 +53,9 @@ class Proxy:
         owned = not guest(context)
         examples = (EXAMPLE,) if owned else ()
         certificate = tls.file(context)
-        inputs = (SITE, DROP_IN, *examples, *filter(None, [certificate]))
+        own = own_accounts.wanted(context)
+        login = own_accounts.NGINX_LOGIN if own else None
+        inputs = (SITE, DROP_IN, *examples, *filter(None, [certificate, login]))
         drop_in = render(
             "nginx-drop-in.conf.j2",
             owned=owned,
@@ -94,6 +96,19 @@ class Proxy:
                     needs=needs,
                 )
             )
+        if own:
+            resources.append(
+                File(
+                    id="file:nginx-health",
+                    path=own_accounts.NGINX_LOGIN,
+                    content=own_accounts.nginx_login(context).encode(),
+                    mode=0o600,
+                    hide=("*",),
+                    needs=needs,
+                )
+            )
+        # Logins are passed on only once MLflow asks for them itself.
+        asked = (*needs, "unit:mlflow-server.service") if own else needs
         resources += [
             *tls.resources(context, needs),
             File(id="file:nginx-drop-in", path=DROP_IN, content=drop_in.encode(), needs=needs),
@@ -101,8 +116,8 @@ class Proxy:
                 id="file:nginx-site",
                 path=SITE,
                 content=site(context).encode(),
-                check_in_place="nginx -t -q",
-                needs=needs,
+                check_in_place=_proven(context),
+                needs=asked,
             ),
             Service(
                 id=f"unit:{UNIT}",
@@ -111,10 +126,15 @@ class Proxy:
                 reloads=tuple(path for path in inputs if path != DROP_IN) if owned else inputs,
                 health=answers(*_health(context)),
                 cost="requests in flight are cut off",
-                needs=needs,
+                needs=asked,
             ),
             *tls.leftovers(context),
         ]
+        if not own:
+            reason = "MLflow keeps no accounts any more"
+            resources.append(
+                NoFile(id="file:nginx-health", path=own_accounts.NGINX_LOGIN, ours=HEAD.encode(), reason=reason)
+            )
         if context.settings.access.auth != "password":
             # After the reload: until then nginx reads it at every request.
             resources.append(
@@ -133,9 +153,22 @@ class Proxy:
         return found[1] if found else ""
 
     def headline(self, context: Context) -> str:
-        login = "" if context.settings.access.auth == "password" else ", no login"
+        login = {"password": "", "mlflow": ", MLflow asks for the login"}.get(
+            context.settings.access.auth, ", no login"
+        )
         encrypted = {"off": "", "internal": ", TLS with a root of its own", "own": ", TLS"}
         return f"nginx on port {context.door.port}{encrypted[context.settings.access.encryption]}{login}"
+
+
+def _proven(context: Context) -> str:
+    """nginx takes the file; one that asks for no login itself stands only before an MLflow that does."""
+    taken = "nginx -t -q"
+    if not own_accounts.wanted(context):
+        return taken
+    ask = Ask(
+        mlflow_environment.PORT, "/api/2.0/mlflow/experiments/search?max_results=1", mlflow_environment.HOST, (401,)
+    )
+    return f"{taken} && {answers(ask)}"
 
 
 def guest(context: Context) -> bool:
@@ -157,7 +190,8 @@ def health(context: Context) -> Mapping[str, str] | None:
     if not context.known(NginxBuildProbe(), NginxBuild()).auth_request:
         return None
     own = worker_group(context) == "www-data"  # nginx.org's packages know another user, and another place
-    return {"login": "", "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health"}
+    login = own_accounts.NGINX_LOGIN if own_accounts.wanted(context) else ""
+    return {"login": login, "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health"}
 
 
 def site(context: Context) -> str:
@@ -181,6 +215,7 @@ def _site(context: Context, version: str) -> str:
         origins=[_pattern(origin) for origin in context.door.origins],
         hosts=[_pattern(_bracketed(name)) for name in context.door.names],
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
+        passed=own_accounts.wanted(context),
         mlflow_port=mlflow_environment.PORT,
         store_port=STORE_PORT,
         health=health(context),

@@ -66,5 +66,14 @@ WHERE n.nspname = 'public' AND c.relname = 'alembic_version' AND c.relkind = 'r'
   AND a.attname = 'version_num' AND a.atttypid = 'varchar'::regtype \gset
 \if :there
 SELECT json_build_object('revision', (SELECT min(version_num::text) FROM ONLY public.alembic_version));
+\else
+-- Of MLflow's own accounts, whose tables are in a database of their own.
+SELECT count(*) = 1 AS there
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE n.nspname = 'public' AND c.relname = 'alembic_version_auth' AND c.relkind = 'r'
+  AND a.attname = 'version_num' AND a.atttypid = 'varchar'::regtype \gset
+\if :there
+SELECT json_build_object('revision', (SELECT min(version_num::text) FROM ONLY public.alembic_version_auth));
+\endif
 \endif
 \endif

@@ -16,7 +16,7 @@ from provisioner.engine.resource import Change
 from provisioner.errors import Refused
 from provisioner.inventory import HostRequest, StackRequest
 from provisioner.resources.mark import MarksProbe
-from provisioner.settings import Switch
+from provisioner.settings import Recorded, Settings, Switch
 
 ENGINE = Switch("store.engine", "minio", "seaweedfs", "runs point there", "keep it: --set store.engine=minio")
 NAME = Switch("database.name", "mlflow", "other", "an empty one", "keep it")
@@ -29,6 +29,9 @@ def view(
     return SimpleNamespace(
         request=StackRequest("h", HostRequest("h", "h"), file="prod.toml"),
         steps=(SimpleNamespace(name="mlflow"),),
+        all_steps=(SimpleNamespace(name="mlflow"),),
+        recorded=None,
+        settings=Settings(),
         seen=Seen({MARKS: frozenset(marks)}),
         switches=switches,
         needs=SimpleNamespace(unmet=(), refused=()),
@@ -95,3 +98,18 @@ def test_the_marks_of_a_host_are_read_by_name() -> None:
     assert list(MarksProbe.parse([MarksProbe()], b"bucket-mlflow\nrole.mlflow\n../x\n")) == [
         frozenset({"bucket-mlflow", "role.mlflow"})
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "steps", "refused"), [("none", 1, True), ("password", 1, False), ("none", 2, False)]
+)
+def test_who_asks_for_the_login_changes_with_every_step_at_once(before: str, steps: int, refused: bool) -> None:
+    both = (SimpleNamespace(name="mlflow"), SimpleNamespace(name="proxy"))
+    seen = view()
+    seen.all_steps, seen.steps, seen.recorded = both, both[:steps], Recorded("h", {"access.auth": before})
+    if not refused:
+        safety.refuse(seen, Options())
+        return
+    with pytest.raises(Refused, match="from none to password with every step") as error:
+        safety.refuse(seen, Options(sets=("access.auth=password",)))
+    assert "--set access.auth=password" in error.value.next

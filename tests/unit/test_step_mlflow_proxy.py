@@ -172,7 +172,7 @@ def test_the_login_is_asked_everywhere_but_at_the_bucket_and_nowhere_without_acc
     assert site.count("auth_basic_user_file") == site.count('proxy_set_header Authorization "";') == 3
     assert "auth_basic" not in content(proxy.STEP, context(access__auth="none"), proxy.SITE)
     shown = [r for r in proxy.STEP.resources(context(access__auth="none")) if "tls" not in r.id]
-    *_, service, accounts = shown
+    *_, service, _, accounts = shown
     assert service.id == "unit:nginx.service"
     assert isinstance(accounts, NoFile), "the accounts of an earlier choice go, once nginx does not read them"
     written = content(proxy.STEP, context(), proxy.ACCOUNTS).encode()

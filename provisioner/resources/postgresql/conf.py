@@ -13,13 +13,14 @@ RESERVE = 20
 DEFAULT_CONNECTIONS = 100
 
 
-def connections(workers: int) -> int:
+def connections(workers: int, accounts: bool = False) -> int:
     """Connections that MLflow may have at once: two SQLAlchemy engines of at most 5 + 10 for each
-    worker (tracking store, model registry), and one engine for migrations, jobs and verify."""
-    return workers * 30 + 15
+    worker (tracking store, model registry; with accounts of its own a third), and one engine for
+    migrations, jobs and verify."""
+    return workers * (45 if accounts else 30) + 15
 
 
-def owned(*, allow: bool, workers: int, extra: Mapping[str, str]) -> dict[str, str]:
+def owned(*, allow: bool, workers: int, extra: Mapping[str, str], accounts: bool = False) -> dict[str, str]:
     """For a cluster of our own: also what equals the default, so that a change elsewhere is noticed.
 
     Every network listens when one is allowed in: pg_hba.conf says who gets through, and a
@@ -27,14 +28,21 @@ def owned(*, allow: bool, workers: int, extra: Mapping[str, str]) -> dict[str, s
     """
     return {
         "listen_addresses": "*" if allow else "localhost",
-        "max_connections": str(max(DEFAULT_CONNECTIONS, connections(workers) + RESERVE)),
+        "max_connections": str(max(DEFAULT_CONNECTIONS, connections(workers, accounts) + RESERVE)),
         "password_encryption": "scram-sha-256",
         **_plain(extra),
     }
 
 
 def guest(
-    cluster: Cluster, state: ServerState, current: bytes | None, *, allow: bool, workers: int, extra: Mapping[str, str]
+    cluster: Cluster,
+    state: ServerState,
+    current: bytes | None,
+    *,
+    allow: bool,
+    workers: int,
+    extra: Mapping[str, str],
+    accounts: bool = False,
 ) -> dict[str, str]:
     """For a cluster that was there before: only wider than what its own files say, never narrower.
 
@@ -47,7 +55,7 @@ def guest(
     if allow and not {"*", "0.0.0.0"} & {each.strip() for each in listens.split(",")}:  # noqa: S104
         settings["listen_addresses"] = "*"
     allowed = state.foreign_value("max_connections", cluster.conf) or str(DEFAULT_CONNECTIONS)
-    needed = connections(workers) + RESERVE
+    needed = connections(workers, accounts) + RESERVE
     if not allowed.isdigit() or int(allowed) < needed:
         settings["max_connections"] = str(needed)
     return {**settings, **_plain(extra)}

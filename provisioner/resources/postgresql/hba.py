@@ -24,16 +24,23 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Access:
-    """Who gets in over TCP: one role to one database from some networks, by SCRAM."""
+    """Who gets in over TCP: one role to its databases from some networks, by SCRAM."""
 
     database: str
     role: str
     networks: tuple[str, ...]
+    more: tuple[str, ...] = ()
+    """Further databases of the role."""
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        return (self.database, *self.more)
 
     @property
     def lines(self) -> tuple[str, ...]:
         return tuple(
-            f"host    {self.database:<15} {self.role:<15} {network:<23} scram-sha-256" for network in self.networks
+            f"host    {','.join(self.databases):<15} {self.role:<15} {network:<23} scram-sha-256"
+            for network in self.networks
         )
 
     @property
@@ -175,7 +182,9 @@ def _may_match(record: Sequence[str], access: Access, networks: Sequence[_Networ
         return False
     if kind not in _OVER_TCP or len(record) < 4:
         return True
-    database = _names(record[1], access.database, {"all", *({"sameuser"} if access.database == access.role else ())})
+    database = any(
+        _names(record[1], each, {"all", *({"sameuser"} if each == access.role else ())}) for each in access.databases
+    )
     return database and _names(record[2], access.role, {"all"}) and _covers(record[3], record[4:], networks)
 
 

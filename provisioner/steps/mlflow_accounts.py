@@ -1,0 +1,69 @@
+"""What the server needs to keep accounts of its own, and the accounts themselves."""
+
+from __future__ import annotations
+
+from provisioner import accounts
+from provisioner.engine.resource import Resource
+from provisioner.resources.file import File, NoFile
+from provisioner.resources.mlflow_users import Database, Users
+from provisioner.resources.python_env import PythonEnv
+from provisioner.resources.schema import Schema
+from provisioner.runtime import mlflow as runtime
+from provisioner.secrets import Secret
+from provisioner.steps import Context, mlflow_environment, own_accounts
+from provisioner.steps.postgres import PORT, server
+
+UNIT = "mlflow-server.service"
+_ENVIRONMENT = "/etc/mlflow/mlflow.env"
+
+
+def before(context: Context, venv: PythonEnv) -> tuple[Resource, ...]:
+    """What must be there before a start with accounts of its own; nothing where nginx asks for the login."""
+    if not own_accounts.wanted(context):
+        return ()
+    return (
+        File(id="file:mlflow-accounts", path=own_accounts.INI, content=own_accounts.ini(context).encode(), mode=0o600),
+        File(
+            id="file:mlflow-admin",
+            path=own_accounts.FIRST,
+            content=own_accounts.first_start(context).encode(),
+            mode=0o600,
+            hide=("*",),
+        ),
+        Schema(
+            id="schema:accounts",
+            environment=venv.path,
+            env_file=_ENVIRONMENT,
+            server=server(context, database=own_accounts.database(context)),
+            head=runtime.ACCOUNTS_HEAD,
+            accounts=True,
+            needs=(venv.id, "step:database"),
+        ),
+    )
+
+
+def after(context: Context) -> tuple[Resource, ...]:
+    """The accounts once the server runs; or, where nginx asks for the login, that nothing of theirs stays."""
+    if own_accounts.wanted(context):
+        return (users(context),)
+    head, reason = b"# Written by provision", "MLflow keeps no accounts any more"
+    return (
+        NoFile(id="file:mlflow-accounts", path=own_accounts.INI, ours=head, reason=reason),
+        NoFile(id="file:mlflow-admin", path=own_accounts.FIRST, ours=head, reason=reason),
+    )
+
+
+def users(context: Context, tried: frozenset[str] = frozenset()) -> Users:
+    """The accounts in MLflow; `tried`: those whose password must be the one of the secrets."""
+    user, password = context.settings.database.user, context.secrets.get("database.password") or Secret("")
+    return Users(
+        id="accounts:mlflow",
+        operator=accounts.OPERATOR,
+        passwords=accounts.passwords(context.secrets),
+        ended=frozenset(context.ended),
+        tried=tried,
+        port=mlflow_environment.PORT,
+        unit=UNIT,
+        database=Database(PORT, own_accounts.database(context), user, password),
+        needs=(f"unit:{UNIT}",),
+    )

@@ -1,0 +1,267 @@
+"""MLflow's own accounts: what its server, its database and nginx get, and what is done through its API."""
+
+from __future__ import annotations
+
+import configparser
+import http.server
+import json
+import threading
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from systemd_env import read_env_file
+from test_step_mlflow_proxy import SECRETS, content, context
+
+from provisioner.engine.probe import Seen
+from provisioner.engine.resource import Change
+from provisioner.errors import ProvisionError
+from provisioner.resources.file import File, NoFile
+from provisioner.resources.mlflow_users import Database, Users, UsersState, hashed
+from provisioner.resources.paths import PathProbe, PathState
+from provisioner.resources.postgresql.database import Database as Made
+from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.secrets import Secret
+from provisioner.steps import database, mlflow, mlflow_environment, own_accounts, postgres, proxy
+from provisioner.transport.forward import forwarded
+
+OWN = {"access__auth": "mlflow"}
+HASH = "scrypt:32768:8:1$"
+
+
+def test_the_server_is_started_with_its_accounts_and_the_file_says_where_they_are() -> None:
+    unit = content(mlflow.STEP, context(**OWN), mlflow.UNIT_FILE)
+    assert "ExecStart=/opt/mlflow/current/bin/mlflow server --app-name basic-auth\n" in unit
+    assert f"LoadCredential=basic_auth.ini:{own_accounts.INI}\n" in unit
+    assert f"EnvironmentFile={own_accounts.FIRST}\n" in unit
+    parsed = configparser.ConfigParser()
+    parsed.read_string(content(mlflow.STEP, context(**OWN, database__name="ml"), own_accounts.INI))
+    assert parsed["mlflow"]["database_uri"] == "postgresql+psycopg2://mlflow@127.0.0.1:5432/ml_auth"
+    found = read_env_file(mlflow_environment.text(context(**OWN)))
+    assert found["PGPASSWORD"] == SECRETS["database.password"].reveal()
+    assert "MLFLOW_AUTH_ADMIN_PASSWORD" not in found
+    first = read_env_file(content(mlflow.STEP, context(**OWN), own_accounts.FIRST))
+    assert first["MLFLOW_AUTH_ADMIN_PASSWORD"] == SECRETS["login"].reveal()
+
+
+def test_no_password_is_in_the_accounts_file_and_every_file_is_roots() -> None:
+    files = [r for step in (mlflow.STEP, proxy.STEP) for r in step.resources(context(**OWN)) if isinstance(r, File)]
+    mine = {f.path: f for f in files if f.path in (own_accounts.INI, own_accounts.FIRST, own_accounts.NGINX_LOGIN)}
+    assert {(f.mode, f.owner, f.group) for f in mine.values()} == {(0o600, "root", "root")}
+    assert len(mine) == 3
+    for secret in SECRETS.values():
+        assert secret.reveal().encode() not in mine[own_accounts.INI].content
+    assert b64decode(mine[own_accounts.NGINX_LOGIN].content.split(b"Basic ")[1].split(b'"')[0]).decode() == (
+        f"mlflow:{SECRETS['login'].reveal()}"
+    )
+
+
+def test_without_them_nothing_of_theirs_stays() -> None:
+    gone = {
+        r.path
+        for step in (mlflow.STEP, proxy.STEP)
+        for r in step.resources(context())
+        if isinstance(r, NoFile) and "tls" not in r.path
+    }  # fmt: skip
+    assert gone == {own_accounts.INI, own_accounts.FIRST, own_accounts.NGINX_LOGIN}
+    assert "PGPASSWORD" not in read_env_file(mlflow_environment.text(context()))
+
+
+def test_the_accounts_have_a_database_of_their_own_and_room_for_its_connections() -> None:
+    names = {r.name: r for r in database.STEP.resources(context(**OWN)) if isinstance(r, Made)}
+    assert set(names) == {"mlflow", "mlflow_auth"}
+    assert names["mlflow_auth"].owner == "mlflow"
+    assert names["mlflow"].limit == 2 * 45 + 15
+    (line, _) = postgres.access(context(**OWN)).lines
+    assert line.split()[:3] == ["host", "mlflow,mlflow_auth", "mlflow"]
+    assert [r.name for r in database.STEP.resources(context()) if isinstance(r, Made)] == ["mlflow"]
+    long = context(**OWN, database__name="d" * 63)
+    assert own_accounts.database(long) == "d" * 58 + "_auth"
+
+
+def test_only_one_of_nginx_and_mlflow_asks_for_the_login() -> None:
+    own = content(proxy.STEP, context(**OWN), proxy.SITE)
+    assert "auth_basic" not in own
+    assert 'Authorization ""' not in own
+    assert own.count(f"include {own_accounts.NGINX_LOGIN};") == 2
+    nginx = content(proxy.STEP, context(), proxy.SITE)
+    assert nginx.count("auth_basic_user_file") == nginx.count('proxy_set_header Authorization ""') > 0
+
+
+def test_nginx_passes_logins_on_only_after_mlflow_asks_for_them_and_is_checked_for_it() -> None:
+    resources = {r.id: r for r in proxy.STEP.resources(context(**OWN))}
+    for name in ("file:nginx-site", "unit:nginx.service"):
+        assert "unit:mlflow-server.service" in resources[name].needs
+    site = resources["file:nginx-site"]
+    assert isinstance(site, File)
+    assert "(401,)" in site.check_in_place
+
+
+def test_mlflow_ceases_to_ask_only_after_nginx_does() -> None:
+    was = content(mlflow.STEP, context(**OWN), mlflow.UNIT_FILE).encode()
+    leaving = replace(context(), seen=Seen({PathProbe(mlflow.UNIT_FILE): PathState("file", content=was)}))
+    resources = {r.id: r for r in mlflow.STEP.resources(leaving)}
+    for name in ("file:mlflow-server.service", "unit:mlflow-server.service"):
+        assert "unit:nginx.service" in resources[name].needs
+    assert "unit:nginx.service" not in {n for r in mlflow.STEP.resources(context()) for n in r.needs}
+
+
+def test_a_password_that_mlflow_would_not_start_with_is_told_ahead() -> None:
+    short = replace(context(**OWN), secrets={**SECRETS, "login": Secret("eight ch")})
+    (found,) = (check for check in mlflow.STEP.preflight(short) if check.id == "login")
+    assert found.status == "fail"
+    assert "eight ch" not in found.detail
+    assert not [check for check in mlflow.STEP.preflight(context(**OWN)) if check.id == "login"]
+
+
+# --- through the API --------------------------------------------------------------------------------
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """MLflow's calls for accounts, as 3.17.2 answers them."""
+
+    users: dict[str, str]
+    broken = 0
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _answer(self, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _any(self) -> None:
+        size = int(self.headers.get("Content-Length") or 0)
+        fields = json.loads(self.rfile.read(size)) if size else {}
+        name, _, password = b64decode(self.headers["Authorization"].split()[1]).decode().partition(":")
+        call = self.path.removeprefix("/api/2.0/mlflow/users/")
+        if self.broken:
+            return self._answer(self.broken, {})
+        if self.users.get(name) != password:
+            return self._answer(401, "You are not authenticated.")
+        if call == "list":
+            return self._answer(200, {"users": [{"username": each} for each in self.users]})
+        if call in {"create", "update-password"}:
+            self.users[fields["username"]] = fields["password"]
+        elif call == "delete":
+            del self.users[fields["username"]]
+        return self._answer(200, {})
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _any
+
+
+class Session:
+    """A connection that leads to that server."""
+
+    def __init__(self, port: int):
+        self._port = port
+
+    @contextmanager
+    def forward(self, port: int, host: str = "") -> Iterator[Path]:
+        import socket
+
+        def open_() -> Any:
+            near = socket.create_connection(("127.0.0.1", self._port), 5)
+            return near, near.close
+
+        with forwarded(open_, port) as path:
+            yield path
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Any, dict[str, str]]]:
+    users = {"mlflow": "the operator's own"}
+    handler = type("Own", (Server,), {"users": users})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    session: Any = Session(server.server_address[1])
+    session.handler = handler
+    yield session, users
+    server.shutdown()
+    server.server_close()
+
+
+def users(**more: Any) -> Users:
+    passwords = {"mlflow": Secret("the operator's own"), "anna": Secret("anna's password")}
+    return Users(
+        id="accounts:mlflow",
+        operator="mlflow",
+        port=5500,
+        unit="mlflow-server.service",
+        database=Database(5432, "mlflow_auth", "mlflow", Secret("the database role's")),
+        **{"passwords": passwords, **more},
+    )
+
+
+def bring(session: Any, wanted: Users) -> str:
+    """Look, change, look again; the reason of the change."""
+    change = wanted.diff(wanted.look(session))
+    if change is None:
+        return ""
+    wanted.perform(session, change)
+    assert wanted.diff(wanted.look(session)) is None
+    return change.reason
+
+
+def test_accounts_are_made_and_ended_and_those_of_others_stay(served: Any) -> None:
+    session, there = served
+    there |= {"made in mlflow": "x", "ben": "y"}
+    assert bring(session, users(ended=frozenset({"ben", "never"}))) == "anna is absent, ben was removed"
+    assert set(there) == {"mlflow", "made in mlflow", "anna"}
+    assert there["anna"] == "anna's password"
+    assert bring(session, users(ended=frozenset({"ben"}))) == ""
+
+
+def test_a_password_changed_in_mlflow_stays_unless_that_account_is_meant(served: Any) -> None:
+    session, there = served
+    there["anna"] = "another one, of her own"
+    assert bring(session, users()) == ""
+    assert bring(session, users(tried=frozenset({"anna"}))) == "anna has another password"
+    assert there["anna"] == "anna's password"
+
+
+def test_an_operator_who_is_not_let_in_gets_the_password_in_the_database(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, there = served
+    there["mlflow"] = "an earlier one"
+
+    def reset(self: Users, _: Any) -> None:
+        there["mlflow"] = self.passwords["mlflow"].reveal()
+
+    monkeypatch.setattr(Users, "_reset", reset)
+    assert bring(session, users()) == "mlflow has another password"
+    assert "anna" in there, "what was not seen for that is made as well"
+
+
+def test_a_server_without_accounts_is_looked_at_again_when_its_turn_comes(served: Any) -> None:
+    session, _ = served
+    session.handler.broken = 404
+    wanted = users()
+    change = wanted.diff(wanted.look(session))
+    assert change is not None
+    assert change.action == "check"
+    with pytest.raises(ProvisionError):
+        wanted.perform(session, change)
+    assert not wanted.ready(Seen({UnitProbe(wanted.unit): UnitState()}))
+
+
+def test_the_law_of_diff_holds() -> None:
+    wanted = users(ended=frozenset({"ben"}))
+    for state in (UsersState(), UsersState(frozenset({"ben"})), UsersState(refused=frozenset({"mlflow"}))):
+        assert wanted.diff(wanted.after(Seen({wanted.key: state}))) is None
+    assert isinstance(wanted.diff(Seen()), Change)
+
+
+def test_no_password_is_in_what_is_printed_of_it() -> None:
+    assert "password" not in repr(users()).replace("anna's password", "!")
+    digest = hashed(Secret("the operator's own"))
+    assert digest.startswith(HASH)
+    assert len(digest.split("$")[2]) == 128
