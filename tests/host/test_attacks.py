@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from . import attacks, ear
+from . import attacks, ear, smuggling
 from .attacks import BUCKET, Attack
 from .conftest import Stack
 from .s3sign import Keys, presigned, signed
@@ -134,7 +134,7 @@ def test_metrics_are_closed(heard: Stack) -> None:
 
 
 def test_no_request_hides_in_another_one(heard: Stack) -> None:
-    table = list(attacks.smuggled())
+    table = list(smuggling.smuggled())
     assert len(table) > 300
     answers = send_all(heard, table)
     assert [answer.attack.name for answer in answers if answer.server_s] == []
@@ -142,7 +142,7 @@ def test_no_request_hides_in_another_one(heard: Stack) -> None:
 
 
 def test_what_is_not_quite_http_is_refused_or_made_plain(heard: Stack) -> None:
-    answers = send_all(heard, attacks.odd())
+    answers = send_all(heard, smuggling.odd())
     assert [answer.attack.name for answer in answers if answer.server_s] == []
     assert {status for answer in answers for status in answer.statuses} <= REFUSED | {100}
     judged(heard)
@@ -233,7 +233,7 @@ SECRET = "another team's"
 def other(stack: Stack) -> str:
     """A bucket beside MLflow's, with an object."""
     root = Signer(stack, Keys(stack.secret("store.root.user"), stack.secret("store.root.password")))
-    assert root.behind("PUT", OTHER) == "200"
+    assert root.behind("PUT", OTHER) in {"200", "409"}, "409: from an earlier try"
     assert root.behind("PUT", f"{OTHER}/secret.txt", SECRET) == "200"
     return f"{OTHER}/secret.txt"
 
@@ -351,3 +351,24 @@ def test_a_body_that_mlflow_would_hold_in_memory_is_bounded(stack: Stack) -> Non
     connection.request("POST", "/api/2.0/mlflow/runs/log-batch", headers=headers)
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_a_link_that_a_service_planted_leads_nowhere(stack: Stack) -> None:
+    """Whoever has taken over MLflow's server owns the folder around a directory whose rights a run puts right."""
+    tmp = "/var/lib/mlflow/tmp"
+    stack.on(
+        "mkdir -m 0755 /srv/victim; echo kept >/srv/victim/file; "
+        f"runuser -u mlflow -- sh -c 'mv {tmp} {tmp}.away; ln -s /srv/victim {tmp}'"
+    )
+    refused = stack.run("mlflow", "--json")
+    assert refused.code == 4, refused.out
+    assert tmp in refused.host["error"]["why"]
+    assert stack.on(f"readlink {tmp}").strip() == "/srv/victim"
+    repaired = stack.run("mlflow", "--yes", "--json")
+    assert repaired.code == 0, repaired.out
+    assert stack.on(f"stat -c '%F %U %a' {tmp} /srv/victim /srv/victim/file").splitlines() == [
+        "directory mlflow 700",
+        "directory root 755",
+        "regular file root 644",
+    ]
+    stack.on(f"rm -r /srv/victim {tmp}.away")
