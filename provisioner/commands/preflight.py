@@ -155,6 +155,6 @@ def _public(view: View) -> Check:
             "address",
             "fail",
             detail=f"{public} is a public address: passwords and artifacts would travel unencrypted",
-            fix=f"{private}   or, knowing it: --allow-public-http",
+            fix=f"TLS: --set access.tls=internal   or {private}   or, knowing it: --allow-public-http",
         )
     return Check("address", "address", "ok", detail=door.url)

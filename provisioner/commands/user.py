@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from provisioner import accounts, vault
+from provisioner.certificates.material import trusted
 from provisioner.commands import sources
 from provisioner.commands.env import shell, variables
 from provisioner.commands.logins import Decide, Wanted, change, changes_of, in_mlflow, looked_at
@@ -146,6 +147,8 @@ def _granted(command: str, options: Options, account: str, password: Password, d
     print(f"{told}; its login opens {view.named().url}", file=sys.stderr)
     if password.chosen is None:
         print(f"What stands above is what a client pastes; {shown}", file=sys.stderr)
+    if trusted(view.settings.access.encryption, view.context.secrets):
+        print(f"They need the file of its root, too: provision env --ca FILE {select(view.request)}", file=sys.stderr)
     return Exit.OK
 
 
