@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
-from provisioner import controller, record, vault
+from provisioner import accounts, controller, record, vault
 from provisioner.commands.certificate import taken
 from provisioner.commands.former import with_former
 from provisioner.commands.options import select
@@ -165,6 +165,7 @@ def look(
             store_hint=context.store_hint,
             stack=request.id,
             ended=decision.vault.ended,
+            renewed=tuple(name for each in decision.to_host if (name := accounts.account_of(each)) is not None),
             deep=deep,
         )
         context = replace(context, settings=settled(context, ordered(settings)))

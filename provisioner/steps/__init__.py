@@ -40,6 +40,8 @@ class Context:
     """Id of the stack's folder on the operator's machine."""
     ended: tuple[str, ...] = ()
     """Accounts that were removed, and stay so."""
+    renewed: tuple[str, ...] = ()
+    """Accounts whose password the host does not have yet."""
     deep: bool = False
     """Hash large files again instead of trusting their stamps."""
     generations: Mapping[str, int] = field(default_factory=dict)

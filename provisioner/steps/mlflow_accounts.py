@@ -45,7 +45,7 @@ def before(context: Context, venv: PythonEnv) -> tuple[Resource, ...]:
 def after(context: Context) -> tuple[Resource, ...]:
     """The accounts once the server runs; or, where nginx asks for the login, that nothing of theirs stays."""
     if own_accounts.wanted(context):
-        return (users(context),)
+        return (users(context, frozenset(context.renewed)),)
     head, reason = b"# Written by provision", "MLflow keeps no accounts any more"
     return (
         NoFile(id="file:mlflow-accounts", path=own_accounts.INI, ours=head, reason=reason),

@@ -265,3 +265,10 @@ def test_no_password_is_in_what_is_printed_of_it() -> None:
     digest = hashed(Secret("the operator's own"))
     assert digest.startswith(HASH)
     assert len(digest.split("$")[2]) == 128
+
+
+def test_a_password_that_the_host_does_not_have_yet_is_given_to_mlflow_too() -> None:
+    (found,) = (r for r in mlflow.STEP.resources(replace(context(**OWN), renewed=("anna",))) if isinstance(r, Users))
+    assert found.tried == {"anna"}
+    (plain,) = (r for r in mlflow.STEP.resources(context(**OWN)) if isinstance(r, Users))
+    assert plain.tried == frozenset()
