@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import pytest
 
@@ -31,6 +30,7 @@ from provisioner.lab.host import LabHost
 from provisioner.lab.identity import PRIVATE_KEY
 
 from .conftest import FIRST_RUN, MINIO, Operator, Ran
+from .leaks import every_secret, spellings
 
 ADDRESS = "10.151.0.84"
 BUILDS = "/opt/minio/bin"
@@ -394,29 +394,6 @@ KEEPERS = (
 """What may hold one on the host; all of it closed to everybody but its service."""
 
 
-def every_secret(victim: Victim) -> dict[str, str]:
-    """Name -> value: today's, and those that the import replaced."""
-    found: dict[str, str] = {}
-    for file in sorted(victim.operator.state.glob("provision/*/secrets.json")):
-        for name, entry in json.loads(file.read_text())["secrets"].items():
-            found[name] = entry["value"]
-    kept = victim.host.check("cat $(find /var/backups/provision -name 'secrets.json*') </dev/null 2>/dev/null || :")
-    decoder, at = json.JSONDecoder(), 0
-    while at < len(kept.rstrip()):
-        document, end = decoder.raw_decode(kept[at:])
-        at += end + 1
-        found |= {f"earlier {name}": entry["value"] for name, entry in document["secrets"].items()}
-    assert len(found) > 8, "the backups have the values that the import replaced"
-    # Names of accounts are in every signed request and every log; their keys are not.
-    accounts = ("store.root.user", "store.user.key")
-    return {name: value for name, value in found.items() if name.split()[-1] not in accounts}
-
-
-def spellings(value: str) -> set[str]:
-    """A secret as it is, in JSON, in a URL and in a shell word."""
-    return {value, json.dumps(value)[1:-1], quote(value, safe=""), value.replace("'", "'\\''"), repr(value)[1:-1]}
-
-
 def test_no_secret_is_told_anywhere(victim: Victim, hostile: Ran) -> None:
     assert hostile.code == 0
     time.sleep(0.5)
@@ -438,7 +415,7 @@ def test_no_secret_is_told_anywhere(victim: Victim, hostile: Ran) -> None:
     assert (victim.operator.state / "provision").stat().st_mode & 0o077 == 0
     told = [
         f"{name} in {place}"
-        for name, value in every_secret(victim).items()
+        for name, value in every_secret(victim.operator.state, victim.host).items()
         for place, text in places.items()
         if any(spelling in text for spelling in spellings(value))
     ]
@@ -446,7 +423,12 @@ def test_no_secret_is_told_anywhere(victim: Victim, hostile: Ran) -> None:
 
 
 def test_files_with_a_secret_are_closed(victim: Victim, hostile: Ran) -> None:
-    patterns = {s.encode() for value in every_secret(victim).values() for s in spellings(value) if "\n" not in s}
+    patterns = {
+        s.encode()
+        for value in every_secret(victim.operator.state, victim.host).values()
+        for s in spellings(value)
+        if "\n" not in s
+    }
     listed = b"\n".join(sorted(patterns)).decode()
     found = victim.host.check(
         "cat >/run/patterns; chmod 600 /run/patterns; LC_ALL=C grep -rlFs -f /run/patterns "
