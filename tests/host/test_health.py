@@ -62,8 +62,11 @@ def test_nobody_needs_a_login_and_nothing_but_the_answer_is_told(stack: Stack) -
 def test_many_who_ask_at_once_cost_one_look_in_two_seconds(stack: Stack) -> None:
     since = stack.on("date +%s").strip()
     begun = time.monotonic()
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: ask(stack)[:2], range(200)))
+    answers = []
+    for _ in range(2):
+        with ThreadPoolExecutor(50) as pool:
+            answers += list(pool.map(lambda _: ask(stack)[:2], range(100)))
+        time.sleep(MOMENT + 0.5)
     took = time.monotonic() - begun
     assert set(answers) == {(200, "OK")}
     checks = int(stack.on(CHECKS.format(since=since)))
