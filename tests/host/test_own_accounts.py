@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -151,6 +152,12 @@ def test_the_operators_password_is_changed_in_mlflow_too_and_what_was_lost_there
     with urllib.request.urlopen(own.url + "/health", timeout=20) as answer:
         assert answer.status == 200
     own.on("runuser -u postgres -- psql -qd mlflow_auth -c \"UPDATE users SET password_hash = 'x'\"")
+    end = time.monotonic() + 60
+    refused = 0
+    while refused < 8:  # each of MLflow's processes remembers for 5 s whom it let in
+        assert time.monotonic() < end
+        refused = refused + 1 if status(own, "mlflow", own.secret("login")) == 401 else 0
+        time.sleep(1)
     ran = own.run("--json")
     assert ran.code == 0, ran.out + ran.err
     assert "accounts:mlflow" in ran.changed()
