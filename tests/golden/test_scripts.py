@@ -23,6 +23,7 @@ from provisioner.resources.postgresql import scram
 from provisioner.resources.postgresql.clusters import ClustersProbe
 from provisioner.resources.postgresql.server import FileSetting, ServerProbe
 from provisioner.runtime import mlflow as runtime
+from provisioner.runtime import programs
 from provisioner.secrets import Secret
 
 MARK = "0123456789abcdef" * 2
@@ -32,10 +33,15 @@ FOLDER = HERE / "scripts"
 
 
 @pytest.fixture(autouse=True)
-def nothing_random(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_random(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(script, "boundary", lambda: MARK)
     monkeypatch.setattr(scram, "verifier", lambda password: Secret("SCRAM-SHA-256$4096:fake"))
     monkeypatch.setattr(runtime, "lock", lambda version="": CUT_SHORT)
+    # The default index is that of the pip on this machine.
+    monkeypatch.setattr(programs, "public_index", lambda: "https://index.example.com/simple")
+    programs.program.cache_clear()
+    yield
+    programs.program.cache_clear()
 
 
 def kinds(of: type = HostResource) -> Iterator[str]:
