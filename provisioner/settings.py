@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from provisioner import schema
 from provisioner.errors import Refused, UsageError
+from provisioner.topology import Topology
 from provisioner.values import dataclass
 
 Origin = Literal["flag", "inventory", "record", "default"]
@@ -55,6 +56,7 @@ class Settings:
     mlflow: schema.Mlflow = field(default_factory=schema.Mlflow)
     access: schema.Access = field(default_factory=schema.Access)
     artifacts: schema.Artifacts = field(default_factory=schema.Artifacts)
+    topology: Topology = field(default_factory=Topology)
     installed: Installed | None = None
     foreign: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)

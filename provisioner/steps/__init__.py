@@ -19,6 +19,7 @@ from provisioner.errors import UsageError
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
+from provisioner.topology import Here
 from provisioner.values import dataclass
 
 
@@ -46,11 +47,18 @@ class Context:
     """Hash large files again instead of trusting their stamps."""
     generations: Mapping[str, int] = field(default_factory=dict)
     """How often each secret was made, by vault name."""
+    name: str = ""
+    """What the inventory calls this host."""
 
     def known(self, look: Look[T], default: T) -> T:
         """What was seen, or `default` in the guess."""
         value = self.seen.get(look)
         return default if value is None else value
+
+    @property
+    def here(self) -> Here:
+        """The stack's hosts, seen from this one."""
+        return Here(self.settings.topology, self.name)
 
     @property
     def store_step(self) -> str:
@@ -66,6 +74,8 @@ class Step(Protocol):
     """Names or `provides` of the steps that must be in place."""
     provides: str
     """The part it plays (`store`, `dbms`) or its own name."""
+    roles: tuple[str, ...]
+    """The hosts that have it: those with one of these roles."""
 
     def applies(self, settings: Settings) -> bool:
         """Whether this stack has this step."""

@@ -31,6 +31,7 @@ class BucketStep:
     summary: str = "the bucket, and a key that opens it only"
     needs: tuple[str, ...] = ("store",)
     provides: str = "bucket"
+    roles: tuple[str, ...] = ("store",)
 
     def applies(self, settings: Settings) -> bool:
         return settings.store.engine in {"minio", "seaweedfs"}

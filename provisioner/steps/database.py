@@ -33,6 +33,7 @@ class DatabaseStep:
     summary: str = "MLflow's role and database"
     needs: tuple[str, ...] = ("dbms",)
     provides: str = "database"
+    roles: tuple[str, ...] = ("database",)
 
     def applies(self, settings: Settings) -> bool:
         return settings.database.engine == "postgresql"

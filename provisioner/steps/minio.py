@@ -57,6 +57,7 @@ class Minio:
     summary: str = "the object store MinIO"
     needs: tuple[str, ...] = ()
     provides: str = "store"
+    roles: tuple[str, ...] = ("store",)
 
     def applies(self, settings: Settings) -> bool:
         return settings.store.engine == "minio"

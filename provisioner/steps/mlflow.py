@@ -50,6 +50,7 @@ class Mlflow:
     summary: str = "the MLflow tracking server"
     needs: tuple[str, ...] = ("database", "bucket")
     provides: str = "mlflow"
+    roles: tuple[str, ...] = ("mlflow",)
 
     def applies(self, settings: Settings) -> bool:
         return True

@@ -38,6 +38,7 @@ class Postgres:
     summary: str = "the PostgreSQL server of the distribution"
     needs: tuple[str, ...] = ()
     provides: str = "dbms"
+    roles: tuple[str, ...] = ("database",)
 
     def applies(self, settings: Settings) -> bool:
         return settings.database.engine == "postgresql"

@@ -42,6 +42,7 @@ class Proxy:
     summary: str = "nginx: one address for MLflow and its artifacts"
     needs: tuple[str, ...] = ("bucket", "mlflow")
     provides: str = "proxy"
+    roles: tuple[str, ...] = ("proxy",)
 
     def applies(self, settings: Settings) -> bool:
         return True

@@ -67,6 +67,7 @@ class SeaweedFS:
     summary: str = "the object store SeaweedFS"
     needs: tuple[str, ...] = ()
     provides: str = "store"
+    roles: tuple[str, ...] = ("store",)
 
     def applies(self, settings: Settings) -> bool:
         return settings.store.engine == "seaweedfs"
