@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from provisioner import checks, schema, sources
+from provisioner import addresses, checks, schema, sources
 from provisioner.errors import UsageError
 from provisioner.keys import Key
+from provisioner.schema_hosts import Host
 from provisioner.values import dataclass
 
 _PROBLEMS = 30
@@ -104,7 +105,7 @@ def _setting(reading: Reading, place: Place, path: tuple[str, str], value: Any, 
 def _host(reading: Reading, place: Place, name: str, entry: Any) -> None:
     path: tuple[str, ...] = ("hosts", name)
     try:
-        user, _, port = checks.split_host(name)
+        user, _, port = addresses.split_host(name)
         if user is not None or port is not None:
             raise ValueError("a host's plain name or address; user and port are keys of their own")
     except ValueError as error:
@@ -115,7 +116,7 @@ def _host(reading: Reading, place: Place, name: str, entry: Any) -> None:
         return
     reading.hosts[name] = {}
     for field_name, value in entry.items():
-        key = schema.keys(schema.Host).get(field_name)
+        key = schema.keys(Host).get(field_name)
         if key is None:
             _unknown(reading, place, (*path, field_name))
             continue
@@ -177,7 +178,7 @@ def nearest(path: tuple[str, ...]) -> str | None:
     if len(path) == 1 and (close := difflib.get_close_matches(path[0][:50], [*schema.SECTIONS, sources.TABLE], 1)):
         return f"[{close[0]}]"
     if path[0] == "hosts" and len(path) == 3:
-        close = difflib.get_close_matches(path[2][:50], schema.keys(schema.Host), 1, 0.5)
+        close = difflib.get_close_matches(path[2][:50], schema.keys(Host), 1, 0.5)
         return close[0] if close else None
     names = [f"{table}.{name}" for table, section in schema.SECTIONS.items() for name in schema.keys(section)]
     names = [name for name in names if not name.startswith("hosts.")]

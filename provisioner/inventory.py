@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 import stat
@@ -12,10 +11,10 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner import checks, schema, sources, state, toml_lines
-from provisioner.documents import Reading, nearest, read
+from provisioner import addresses, checks, schema, set_option, sources, state, toml_lines
+from provisioner.documents import Reading, read
 from provisioner.errors import UsageError
-from provisioner.keys import Key
+from provisioner.schema_hosts import Host
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
 
@@ -98,7 +97,7 @@ def load(
     """
     reading = read_file(path) if path is not None else Reading()
     reading.fail()
-    flags = _flags(sets, options or {})
+    flags = set_option.flags(sets, options or {})
     entries = _entries(reading, flags, path)
     written = _entries(reading, Reading(), path)
     try:
@@ -143,7 +142,7 @@ def named(spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_
     reading = read_file(path) if path is not None else Reading()
     reading.fail()
     try:
-        return _connection(spec, _entries(reading, _flags(sets, {}), path), None, ssh_port, None)
+        return _connection(spec, _entries(reading, set_option.flags(sets, {}), path), None, ssh_port, None)
     except ValueError as error:
         raise UsageError(f"not a host: {checks.shown(spec)}", why=f"expected {error}") from error
 
@@ -168,64 +167,9 @@ def read_file(path: Path) -> Reading:
     return reading
 
 
-def parse_set(argument: str) -> tuple[tuple[str, ...], Any]:
-    """`KEY=VALUE` -> (path, value). The value is read as TOML, else it is the bare string; where the
-    key wants a string, what only looks like a number or a date stays the text that was typed.
-    """
-    if len(argument) > 8192:
-        raise UsageError(f"--set {checks.shown(argument)}: more than 8192 characters")
-    parsed = toml_lines.key(argument)
-    if parsed is None or argument[parsed[1] : parsed[1] + 1] != "=":
-        raise UsageError(f"--set {checks.shown(argument)}: expected KEY=VALUE, like store.engine=seaweedfs")
-    path, raw = parsed[0], argument[parsed[1] + 1 :].strip(" \t")
-    key = _key(path)
-    value = _toml_value(raw)
-    if key is None or key.kind == "table":
-        entry = key is not None and _is_entry(path)
-        return path, raw if entry and not isinstance(value, str | bool | int | float) else value
-    if key.kind == "string" and not isinstance(value, str | dict | list):
-        value = raw
-    if key.kind == "list" and isinstance(value, str | int | float) and raw:
-        value = [value if isinstance(value, str) else raw]
-    return path, value
-
-
-def _flags(sets: Sequence[str], options: Mapping[str, tuple[str, Any]]) -> Reading:
-    flags = Reading()
-    for argument in sets:
-        path, value = parse_set(argument)
-        if path[0] == sources.TABLE:
-            raise UsageError(
-                "--set cannot say where secrets come from", next="[secrets] of an inventory: --inventory FILE"
-            )
-        if path[0] in schema.SETTINGS and len(path) > 2:
-            if not _is_entry(path):
-                near = nearest(path[:2])
-                hint = f", did you mean {near}?" if near else ""
-                raise UsageError(f"--set {'.'.join(path)[:120]}: unknown key{hint}")
-            path = (path[0], path[1], ".".join(path[2:]))
-        document: Any = value
-        for part in reversed(path):
-            document = {part: document}
-        whole = len(path) == 2 and not _is_entry(path)
-        one = read(document, lambda _path: "--set", whole_tables=whole)
-        one.fail()
-        if len(path) == 2:
-            prefix = ".".join(path) + "."
-            flags.values = {name: v for name, v in flags.values.items() if not name.startswith(prefix)}
-        flags.values |= one.values
-        flags.roles |= one.roles
-        for name, entry in one.hosts.items():
-            flags.hosts.setdefault(name, {}).update(entry)
-    for dotted, (flag, value) in options.items():
-        if flags.values.setdefault(dotted, value) != value:
-            raise UsageError(f"{flag} and --set {dotted}={flags.values[dotted]} contradict each other")
-    return flags
-
-
-def _entries(reading: Reading, flags: Reading, path: Path | None) -> dict[str, schema.Host]:
+def _entries(reading: Reading, flags: Reading, path: Path | None) -> dict[str, Host]:
     """[hosts] of the file with what --set says about them; key files as absolute paths."""
-    found: dict[str, schema.Host] = {}
+    found: dict[str, Host] = {}
     for name in {**reading.hosts, **flags.hosts}:
         values = dict(reading.hosts.get(name, {}))
         if "identity" in values and path is not None:
@@ -233,7 +177,7 @@ def _entries(reading: Reading, flags: Reading, path: Path | None) -> dict[str, s
         values |= flags.hosts.get(name, {})
         if "identity" in values:
             values["identity"] = _path(values["identity"], Path.cwd())
-        found[name] = schema.Host(**values)
+        found[name] = Host(**values)
     return found
 
 
@@ -247,9 +191,7 @@ def _sources(reading: Reading, path: Path | None, explicit: bool) -> dict[str, s
         raise UsageError(f"{path}: [{sources.TABLE}]: no home folder of that user") from error
 
 
-def _chosen(
-    hosts: Sequence[str], roles: Mapping[str, tuple[str, ...]], entries: Mapping[str, schema.Host]
-) -> list[str]:
+def _chosen(hosts: Sequence[str], roles: Mapping[str, tuple[str, ...]], entries: Mapping[str, Host]) -> list[str]:
     """The hosts to work on, as --host or [roles] write them. With [roles], --host selects among them."""
     placed = list(dict.fromkeys(spec for role in roles.values() for spec in role))
     if not roles:
@@ -265,29 +207,29 @@ def _chosen(
         )
     selected = []
     for spec in hosts:
-        user, host, port = checks.split_host(spec)
+        user, host, port = addresses.split_host(spec)
         match = known.get(_identity(spec, entries))
         if match is None:
             raise UsageError(f"--host {host} is not in [roles]", why="the inventory has: " + ", ".join(sorted(known)))
-        theirs_user, theirs, theirs_port = checks.split_host(match)
+        theirs_user, theirs, theirs_port = addresses.split_host(match)
         selected.append(_spec(user or theirs_user, theirs, port or theirs_port))
     return selected or list(known.values())
 
 
-def _identity(spec: str, entries: Mapping[str, schema.Host]) -> str:
+def _identity(spec: str, entries: Mapping[str, Host]) -> str:
     """What makes two ways of writing a host the same one: its address, without user and port."""
-    _, host, _ = checks.split_host(spec)
+    _, host, _ = addresses.split_host(spec)
     entry = _entry(host, None, entries)
     address = (entries[entry].address or entry) if entry is not None else host
-    return checks.split_host(address)[1].lower()
+    return addresses.split_host(address)[1].lower()
 
 
-def _entry(host: str, port: int | None, entries: Mapping[str, schema.Host]) -> str | None:
+def _entry(host: str, port: int | None, entries: Mapping[str, Host]) -> str | None:
     """The name in [hosts] that `host` means: by name first, then by address (and port, where two share it)."""
     for name in entries:
         if name.lower() == host.lower():
             return name
-    same = [n for n, e in entries.items() if e.address and checks.split_host(e.address)[1].lower() == host.lower()]
+    same = [n for n, e in entries.items() if e.address and addresses.split_host(e.address)[1].lower() == host.lower()]
     if len(same) > 1 and port is not None:
         same = [name for name in same if entries[name].port == port] or same
     if len(same) > 1:
@@ -296,13 +238,13 @@ def _entry(host: str, port: int | None, entries: Mapping[str, schema.Host]) -> s
 
 
 def _connection(
-    spec: str, entries: Mapping[str, schema.Host], user: str | None, port: int | None, identity: str | None
+    spec: str, entries: Mapping[str, Host], user: str | None, port: int | None, identity: str | None
 ) -> HostRequest:
     """`--host`'s own user and port, then --ssh-user and the like, then [hosts], then ssh's configuration."""
-    own_user, host, own_port = checks.split_host(spec)
+    own_user, host, own_port = addresses.split_host(spec)
     name = _entry(host, own_port, entries)
-    entry = entries[name] if name is not None else schema.Host()
-    their_user, address, their_port = checks.split_host(entry.address or name or host)
+    entry = entries[name] if name is not None else Host()
+    their_user, address, their_port = addresses.split_host(entry.address or name or host)
     return HostRequest(
         name or host,
         address,
@@ -318,32 +260,6 @@ def _connection(
 def _spec(user: str | None, host: str, port: int | None) -> str:
     host = f"[{host}]" if ":" in host and port else host
     return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
-
-
-def _key(path: tuple[str, ...]) -> Key | None:
-    if path[0] == "hosts" and len(path) == 3:
-        return schema.keys(schema.Host).get(path[2])
-    if path[0] in schema.SECTIONS and path[0] != "hosts" and len(path) >= 2:
-        return schema.keys(schema.SECTIONS[path[0]]).get(path[1])
-    return None
-
-
-def _is_entry(path: tuple[str, ...]) -> bool:
-    key = _key(path)
-    return key is not None and key.kind == "table" and len(path) > 2
-
-
-def _toml_value(raw: str) -> Any:
-    """`raw` as TOML when it is exactly one value of a kind the inventory has, else the string itself."""
-    quoted = raw.startswith(('"', "'", "[", "{"))
-    if not raw or "\n" in raw or "\r" in raw or ("#" in raw and not quoted):
-        return raw
-    try:
-        document = tomllib.loads("v = " + raw)
-    except (ValueError, RecursionError):
-        return raw
-    value = document["v"]
-    return raw if isinstance(value, datetime.date | datetime.time) else value
 
 
 def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

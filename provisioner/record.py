@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from provisioner import checks, schema, toml_lines
+from provisioner import addresses, checks, schema, toml_lines
 from provisioner.errors import Refused
 from provisioner.settings import RECORD, Installed, Recorded, Settings
 
@@ -24,7 +24,7 @@ _INSTALLED = {
     "source": checks.one_of("default", "url", "file"),
     "sha256": checks.sha256,
     "version": checks.label,
-    "url": checks.download_url,
+    "url": addresses.download_url,
     "download": checks.sha256,
 }
 

@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from provisioner import accounts, checks
+from provisioner import accounts, addresses, checks
 from provisioner.keys import Key
 from provisioner.keys import key as _key
+from provisioner.schema_hosts import Host, Roles
 from provisioner.values import dataclass
 
 # The only version whose lock file this release ships.
@@ -44,7 +45,7 @@ class Store:
     )
     url: str | None = _key(
         None,
-        checks.download_url,
+        addresses.download_url,
         'MinIO only: where the server fetches the binary or its tar.gz; needs `sha256`. "default" goes '
         "back to the release that this tool pins.",
         example='url = "https://mirror.example.com/minio.tar.gz"',
@@ -86,7 +87,7 @@ class Database:
     user: str = _key("mlflow", checks.role_name, "Role that owns the database.", example='user = "mlflow"')
     allow: tuple[str, ...] = _key(
         (),
-        checks.list_of(checks.network),
+        checks.list_of(addresses.network),
         "Networks that may reach PostgreSQL with the role's password, besides the server itself. "
         "Without one it listens on loopback only.",
         kind="list",
@@ -157,7 +158,7 @@ class Access:
     )
     names: tuple[str, ...] = _key(
         (),
-        checks.door_names,
+        addresses.door_names,
         "Names and addresses clients may use; the first one is put into artifact URLs, so every client "
         "must resolve it.",
         kind="list",
@@ -223,85 +224,6 @@ class Artifacts:
         example='mode = "proxied"',
         later=checks.only(("proxied",), "clients with keys of their own come with a later version"),
     )
-
-
-@dataclass(frozen=True)
-class Host:
-    """How one host is reached; NAME is what `--host` and [roles] call it."""
-
-    address: str | None = _key(
-        None,
-        checks.host_spec,
-        "Address, DNS name or alias of ~/.ssh/config.",
-        example='address = "10.151.0.1"',
-        shown="NAME",
-        sticky=False,
-    )
-    user: str | None = _key(
-        None,
-        checks.user_name,
-        "User that logs in.",
-        example='user = "ubuntu"',
-        shown="ssh's own",
-        sticky=False,
-    )
-    port: int | None = _key(
-        None,
-        checks.integer(1, 65535),
-        "sshd's port.",
-        kind="integer",
-        example="port = 2222",
-        shown="ssh's own",
-        sticky=False,
-    )
-    identity: str | None = _key(
-        None,
-        checks.local_path,
-        "Private key file on this machine.",
-        example='identity = "~/.ssh/id_ed25519"',
-        shown="ssh's own",
-        sticky=False,
-        operator=True,
-    )
-    host_key: str | None = _key(
-        None,
-        checks.host_key,
-        "The host key's fingerprint; any other is refused.",
-        example='host_key = "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDTzuLqsbd7CLXJEeE"',
-        sticky=False,
-    )
-    jump: str | None = _key(
-        None,
-        checks.jump,
-        "Jump host or hosts, as ssh's ProxyJump.",
-        example='jump = "ubuntu@bastion.example.com"',
-        shown="ssh's own",
-        sticky=False,
-    )
-    sudo: str = _key(
-        "auto",
-        checks.one_of("auto", "none"),
-        '"auto": sudo unless logged in as root. "none": never sudo.',
-        example='sudo = "auto"',
-        sticky=False,
-    )
-
-
-def _role(doc: str, example: str) -> tuple[str, ...]:
-    roles: tuple[str, ...] = _key(
-        (), checks.list_of(checks.host_spec), doc, kind="list", example=example, shown="the host", sticky=False
-    )
-    return roles
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which host does what; all the same host for now. Without this table `--host` says where."""
-
-    store: tuple[str, ...] = _role("Hosts of the store.", example='store = ["mlflow-1"]')
-    database: tuple[str, ...] = _role("Host of the database.", example='database = ["mlflow-1"]')
-    mlflow: tuple[str, ...] = _role("Hosts of the tracking server.", example='mlflow = ["mlflow-1"]')
-    proxy: tuple[str, ...] = _role("Host of the address clients use.", example='proxy = ["mlflow-1"]')
 
 
 SETTINGS: Mapping[str, type] = {

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from provisioner import accounts, vault
+from provisioner import accounts, secret_kinds
 from provisioner.certificates.material import OWN, ROOT
 from provisioner.values import dataclass
 
@@ -46,7 +46,7 @@ class Source:
 
 def choosable() -> list[str]:
     """The names of secrets whose value a user may choose; every account's besides."""
-    return [name for name in vault.NAMES if name not in _NOT_CHOSEN]
+    return [name for name in secret_kinds.NAMES if name not in _NOT_CHOSEN]
 
 
 def entries(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -94,7 +94,7 @@ def distrust(path: Path, state: os.stat_result) -> str:
 
 
 def _no_such(secret: str) -> str:
-    if secret in vault.NAMES:
+    if secret in secret_kinds.NAMES:
         return "is made by this tool and cannot be chosen"
     near = difflib.get_close_matches(secret[:100], choosable(), 1)
     return (

@@ -13,8 +13,9 @@ from provisioner import accounts, audit, controller, lock, record, vault
 from provisioner.commands import safety, sources
 from provisioner.commands.access import target, ways
 from provisioner.commands.ahead import QuickAhead
+from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.options import Options, again, select
-from provisioner.commands.view import RECORD_STEP, View, look
+from provisioner.commands.view import View, look
 from provisioner.engine.apply import Run
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
 from provisioner.engine.plan import Plan

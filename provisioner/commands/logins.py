@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 
 from provisioner import accounts, audit, lock, vault
 from provisioner.commands.access import ways
+from provisioner.commands.kept import record_resources
 from provisioner.commands.options import Options, one_stack, select, session
-from provisioner.commands.view import NoStack, View, look, record_resources
+from provisioner.commands.view import NoStack, View, look
 from provisioner.engine import plan
 from provisioner.engine.apply import Run, observe
 from provisioner.engine.events import Done, Event, Failed

@@ -11,14 +11,15 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from provisioner import accounts, vault
+from provisioner import accounts, secret_kinds, vault
 from provisioner.certificates.material import ROOT
 from provisioner.commands import sources
 from provisioner.commands.clients import recent
 from provisioner.commands.converge import Converge, stamp
 from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.options import Options, select
-from provisioner.commands.view import RECORD_STEP, NoStack, Renew, View, look
+from provisioner.commands.view import NoStack, Renew, View, look
 from provisioner.engine.plan import Plan
 from provisioner.engine.resource import ClientResource, Planned
 from provisioner.errors import Exit, ProtocolError, ProvisionError, Refused, Unreachable, UsageError
@@ -100,7 +101,7 @@ def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
     if "store.user.key" in names:
         secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
     for name in names:
-        kind = vault.kind_of(name)
+        kind = secret_kinds.kind_of(name)
         if kind is not None and kind.make is not None:
             secrets = vault.changed(secrets, name, kind.make())
     return secrets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from provisioner import vault
+from provisioner import secret_kinds, vault
 from provisioner.commands.options import Options, one_stack, select, session
 from provisioner.commands.view import NoStack, look_at_record
 from provisioner.errors import Exit, Refused, Unreachable, UsageError
@@ -89,7 +89,7 @@ def _document(request: StackRequest, options: Options, *, empty: bool = False) -
 
 
 def _what(name: str) -> str:
-    kind = vault.kind_of(name)
+    kind = secret_kinds.kind_of(name)
     return kind.doc if kind else ""
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provisioner import accounts, vault
+from provisioner import accounts, secret_kinds, vault
 from provisioner.errors import UsageError
 from provisioner.inventory import Inventory, StackRequest
 from provisioner.secrets import Secret
@@ -121,7 +121,7 @@ def _checked(source: Source, text: Secret) -> Secret:
         if accounts.account_of(source.secret) is not None:
             # A login is somebody's choice here: the rules of `user passwd`.
             accounts.password(text.reveal())
-        return vault.check(source.secret, text.reveal())
+        return secret_kinds.check(source.secret, text.reveal())
     except UsageError as error:
         raise UsageError(
             f"{source.place}: {error.what}", why=error.why or f"it comes from {source}", next=error.next

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any
 
-from provisioner import accounts, controller, record, vault
+from provisioner import accounts, controller, record, secret_kinds, vault
 from provisioner.commands.certificate import taken
 from provisioner.commands.former import with_former
+from provisioner.commands.kept import SECRETS_FILE, STACK_FILE, record_resources, recorded_in, vault_in
 from provisioner.commands.options import select
 from provisioner.commands.sources import to_make, with_sources
 from provisioner.door import UNKNOWN, Door, decide
@@ -21,9 +22,8 @@ from provisioner.errors import ProtocolError, Refused
 from provisioner.inventory import StackRequest
 from provisioner.lock import OWNER
 from provisioner.resources.facts import Facts, FactsProbe
-from provisioner.resources.file import Directory, File
 from provisioner.resources.mark import MarksProbe
-from provisioner.resources.paths import PathProbe, PathState
+from provisioner.resources.paths import PathProbe
 from provisioner.secrets import Secret
 from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
 from provisioner.steps import Context, Step, named, needed, ordered, settled
@@ -31,15 +31,11 @@ from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
 FACTS = FactsProbe()
-STACK_FILE = PathProbe(RECORD)
-SECRETS_FILE = PathProbe(vault.HOST_FILE)
 FOLDER = PathProbe("/etc/provision", read=False)
 MARKS = MarksProbe()
 BASE = (FACTS, STACK_FILE, SECRETS_FILE, FOLDER, MARKS, OWNER)
 _PATIENCE, _DEEP_PATIENCE = 60.0, 600.0
 """Seconds a look may stay silent; reading programs and packages whole, 1 GB, takes its time on a slow disk."""
-RECORD_STEP = "settings"
-"""The step name of the two files in which the host keeps its settings and secrets."""
 
 
 Renew = Callable[[vault.Vault], vault.Vault]
@@ -90,15 +86,6 @@ class View:
         return self.context.door
 
 
-@dataclass
-class _Guess:
-    """What is believed of the host before it is seen, only to know what to look at."""
-
-    settings: Settings
-    recorded: Recorded | None
-    facts: Facts = field(default_factory=Facts)
-
-
 def look(
     session: Session,
     request: StackRequest,
@@ -131,14 +118,14 @@ def look(
     patience = _DEEP_PATIENCE if deep else _PATIENCE
     seen = probe.look(session, wanted, timeout=patience)
     looks = 1
-    recorded = _recorded(seen[STACK_FILE], copy, session.host)
+    recorded = recorded_in(seen[STACK_FILE], copy, session.host)
     settings = effective(request.flags, request.inventory or {}, recorded)
     facts = seen[FACTS]
     decision = vault.reconcile(
-        _host_vault(seen[SECRETS_FILE], session.host),
+        vault_in(seen[SECRETS_FILE], session.host),
         local,
         request.id,
-        to_make(names := vault.wanted(settings), request),
+        to_make(names := secret_kinds.wanted(settings), request),
         hostname=request.host.name,
         select=select(request),
     )
@@ -232,7 +219,7 @@ def look_at_record(session: Session, request: StackRequest) -> View:
     request = request.as_recorded()
     settings = effective({}, {}, recorded)
     local, warning = vault.read_controller(request.id)
-    host = _host_vault(seen[SECRETS_FILE], session.host)
+    host = vault_in(seen[SECRETS_FILE], session.host)
     decision = vault.reconcile(
         host,
         local,
@@ -307,49 +294,6 @@ def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[p
     """What the steps of `built` look at, to be named and to be compared."""
     looks = [look for step in ordered(context.settings) if step.name in built for look in step.looks(context)]
     return [*looks, *plan.probes_of(r for resources in built.values() for r in resources)]
-
-
-def record_resources(settings: Settings, secrets: vault.Vault, stack: str, because: str = "") -> list[Resource]:
-    """The files in which the host keeps the stack's settings and secrets; `because`: why secrets are others."""
-    text = record.dump_recorded(settings, stack)
-    files: list[Resource] = [
-        Directory(id="directory:etc-provision", path="/etc/provision"),
-        File(
-            id="file:secrets.json",
-            path=vault.HOST_FILE,
-            content=vault.serialise(secrets).encode(),
-            mode=0o600,
-            hide=("*",),
-            because=because,
-        ),
-        File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644),
-    ]
-    return [resource.of(RECORD_STEP) for resource in files]
-
-
-def _recorded(state: PathState, copy: Recorded | None, host: str) -> Recorded | None:
-    """The host's record; after a rebuild there is none and this machine's copy stands in."""
-    if state.kind == "absent":
-        return copy
-    if not isinstance(state.content, bytes):
-        raise Refused(
-            f"{RECORD} on {host} is not a file that can be used",
-            why=f"it is a {state.kind}" if state.kind != "file" else "it is too large",
-            next="look at it there; moved away, this machine's copy of the settings is used",
-        )
-    return record.parse_recorded(state.content, host)
-
-
-def _host_vault(state: PathState, host: str) -> vault.Vault | None:
-    if state.kind == "absent":
-        return None
-    if state.kind != "file" or not isinstance(state.content, bytes):
-        raise Refused(
-            f"{vault.HOST_FILE} on {host} is not a file that can be used",
-            why=f"it is a {state.kind}" if state.kind != "file" else "it is too large",
-            next="look at it there; moved away, this machine's copy of the secrets is used",
-        )
-    return vault.parse(state.content, f"{vault.HOST_FILE} on {host}")
 
 
 def _door(settings: Settings, request: StackRequest, session: Session, facts: Facts) -> tuple[Door, Refused | None]:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-from provisioner import checks
+from provisioner import addresses, checks
 from provisioner.resources.postgresql import conf
 
 _UNIT_MEMORY = re.compile(r"MemoryMax=(\S+)")
@@ -69,7 +69,7 @@ def of_values(found: Iterable[tuple[str, str]]) -> str:
 
 def of_networks(old: Iterable[str]) -> str:
     """For networks that somebody let in."""
-    allowed = [value for each in old if (value := _taken(checks.network, each))]
+    allowed = [value for each in old if (value := _taken(addresses.network, each))]
     return f"[database] allow = {json.dumps(allowed[:_MOST])}" if allowed else ""
 
 

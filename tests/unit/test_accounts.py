@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner import accounts, vault
+from provisioner import accounts, secret_kinds, vault
 from provisioner import settings as layers
 from provisioner.commands import user
 from provisioner.errors import Refused, UsageError
@@ -55,11 +55,11 @@ def layers_of(users: list[str]) -> layers.Settings:
 
 def test_declared_accounts_get_a_generated_password_and_those_of_a_stack_without_logins_none() -> None:
     settings = layers_of(["anna", "ben"])
-    decision = vault.reconcile(None, None, "h", vault.wanted(settings))
+    decision = vault.reconcile(None, None, "h", secret_kinds.wanted(settings))
     assert {ANNA, "account.ben", "login"} <= set(decision.generated)
     assert all(len(decision.vault[name].reveal()) >= 24 for name in ("login", ANNA, "account.ben"))
     open_to_all = layers.effective({"access.auth": "none", "access.users": ("anna",)}, {})
-    assert ANNA not in vault.wanted(open_to_all)
+    assert ANNA not in secret_kinds.wanted(open_to_all)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_documents_that_this_tool_never_writes_are_refused(text: str) -> None:
 
 
 def test_a_password_that_bcrypt_would_cut_is_in_no_vault() -> None:
-    assert vault.check(ANNA, "x" * 72)
+    assert secret_kinds.check(ANNA, "x" * 72)
     for name in (ANNA, "login"):
         with pytest.raises(UsageError):
-            vault.check(name, "ä" * 40)
+            secret_kinds.check(name, "ä" * 40)
 
 
 @given(st.dictionaries(st.sampled_from(["anna", "ben", "cleo"]), st.text("abc \"'$#:", min_size=14, max_size=72)))

@@ -11,7 +11,7 @@ from certs import Authority, der, ec_key, rsa_key
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from provisioner import vault
+from provisioner import secret_kinds, vault
 from provisioner.certificates import brought
 from provisioner.certificates.material import OWN, Material, unpack
 from provisioner.commands.certificate import taken
@@ -168,7 +168,7 @@ def decided(
     tls: object, kept: vault.Vault | None = None, recorded: Recorded | None = None
 ) -> tuple[vault.Decision, list[str]]:
     settings = effective({"access.tls": tls, "access.names": (NAME,)}, {}, recorded)
-    decision = vault.reconcile(kept, kept, "h", vault.wanted(settings))
+    decision = vault.reconcile(kept, kept, "h", secret_kinds.wanted(settings))
     return taken(decision, settings, recorded, (NAME,), "--host h")
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from provisioner import inventory, schema, toml_lines
 from provisioner.errors import UsageError
-from provisioner.inventory import HostRequest, load, parse_set
+from provisioner.inventory import HostRequest, load
 from provisioner.reference import markdown
+from provisioner.set_option import parse_set
 from provisioner.settings import effective
 
 REPO = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner import state, vault
+from provisioner import secret_kinds, state, vault
 from provisioner.errors import Exit, Refused, UsageError
 from provisioner.secrets import Secret
 from provisioner.vault import Entry, Vault
@@ -51,7 +51,7 @@ def test_reconciling_takes_the_newer_value_and_is_done_after_copying(host: Vault
         )
         return
     decided = decision.vault
-    assert set(vault.MADE) <= set(decided.entries)
+    assert set(secret_kinds.MADE) <= set(decided.entries)
     for name, entry in decided.entries.items():
         seen = [side.entries[name] for side in (host, copy) if name in side.entries]
         if seen:
@@ -78,10 +78,10 @@ def test_which_side_is_asked_first_makes_no_difference(host: Vault, copy: Vault)
 
 def test_a_fresh_stack_gets_every_secret_on_both_sides() -> None:
     decision = vault.reconcile(None, None, "h")
-    assert decision.generated == decision.to_host == decision.to_controller == tuple(sorted(vault.MADE))
+    assert decision.generated == decision.to_host == decision.to_controller == tuple(sorted(secret_kinds.MADE))
     assert not decision.rebuilt
-    for name in vault.MADE:
-        vault.check(name, decision.vault[name].reveal())
+    for name in secret_kinds.MADE:
+        secret_kinds.check(name, decision.vault[name].reveal())
 
 
 def test_a_rebuilt_host_gets_the_operators_values() -> None:
@@ -154,7 +154,7 @@ def test_a_changed_secret_is_newer_than_before() -> None:
 
 @pytest.mark.parametrize("value", ['it\'s "50%" $x `y` \\', "пароль пароль", "  spaces  ", "😀😀😀😀😀😀😀😀"])
 def test_a_password_may_hold_anything_printable(value: str) -> None:
-    assert vault.check("database.password", value).reveal() == value
+    assert secret_kinds.check("database.password", value).reveal() == value
 
 
 @pytest.mark.parametrize(
@@ -163,14 +163,14 @@ def test_a_password_may_hold_anything_printable(value: str) -> None:
 )
 def test_a_password_with_control_characters_or_a_wrong_length_is_refused_unseen(value: str) -> None:
     with pytest.raises(UsageError) as caught:
-        vault.check("database.password", value)
+        secret_kinds.check("database.password", value)
     assert value not in caught.value.what
 
 
 def test_store_names_hold_to_what_minio_takes() -> None:
     for value in ("ab", "a" * 21, "a=b=c", "a,b,c", "a b c"):
         with pytest.raises(UsageError):
-            vault.check("store.user.key", value)
+            secret_kinds.check("store.user.key", value)
 
 
 HOSTILE = [
