@@ -152,7 +152,7 @@ def test_only_modern_tls_is_spoken_and_the_chain_is_whole(secure: Secure, stack:
 SSLYZE = shutil.which(os.environ.get("PROVISION_TEST_SSLYZE", "sslyze"))
 
 
-@pytest.mark.skipif(SSLYZE is None, reason="sslyze is not installed (its cryptography is an older one than ours)")
+@pytest.mark.skipif(SSLYZE is None, reason="PROVISION_TEST_SSLYZE names no sslyze; ./dev test makes one")
 def test_an_independent_scanner_finds_mozilla_s_intermediate_configuration_and_a_chain_in_order(
     secure: Secure, stack: Stack, tmp_path: Path
 ) -> None:
