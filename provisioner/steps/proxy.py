@@ -13,25 +13,18 @@ from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
 from provisioner.resources.answers import Ask, answers
-from provisioner.resources.conffile import ExampleOff
 from provisioner.resources.file import File, NoFile
 from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
-from provisioner.resources.package import Package, PackageProbe
-from provisioner.resources.paths import PathProbe
-from provisioner.resources.unit import Service, UnitProbe, record_line
+from provisioner.resources.unit import UnitProbe
 from provisioner.settings import Settings
-from provisioner.steps import Context, mlflow_environment, own_accounts, sizes, tls
+from provisioner.steps import Context, mlflow_environment, nginx, own_accounts, tls
 from provisioner.steps.proxy_login import HEAD, accounts
 from provisioner.values import dataclass
 
-UNIT = "nginx.service"
 SITE = "/etc/nginx/conf.d/provision-mlflow.conf"
 ACCOUNTS = "/etc/nginx/provision-mlflow.htpasswd"
-DROP_IN = "/etc/systemd/system/nginx.service.d/50-provision.conf"
-EXAMPLE = "/etc/nginx/sites-enabled/default"
 ACCESS_LOG = "/var/log/nginx/provision-mlflow.access.log"
 STORE_PORT = 9000
-_MAIN = PathProbe("/etc/nginx/nginx.conf")
 
 
 @dataclass(frozen=True)
@@ -48,50 +41,22 @@ class Proxy:
         return True
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return PackageProbe("nginx"), NginxBuildProbe(), UnitProbe(UNIT), UnitProbe(tls.SERVICE), PathProbe(SITE), _MAIN
+        return *nginx.looks(SITE), NginxBuildProbe(), UnitProbe(tls.SERVICE)
 
     def resources(self, context: Context) -> Sequence[Resource]:
-        owned = not guest(context)
-        examples = (EXAMPLE,) if owned else ()
         certificate = tls.file(context)
         own = own_accounts.wanted(context)
         login = own_accounts.NGINX_LOGIN if own else None
-        inputs = (SITE, DROP_IN, *examples, *filter(None, [certificate, login]))
-        drop_in = render(
-            "nginx-drop-in.conf.j2",
-            owned=owned,
-            sizes=sizes.of(context),
-            record_start=record_line(inputs),
-            record_reload=record_line(inputs, directive="ExecReload"),
-        )
-        package = Package(
-            id="package:nginx",
-            name="nginx",
-            lane="apt",
-            # It would start with a site of its own on port 80 before ours is there.
-            before="systemctl mask --runtime -q nginx.service",
-            size=1_500_000,
-        )
-        needs = (package.id,)
-        resources: list[Resource] = [package]
-        if owned:
-            resources.append(
-                ExampleOff(
-                    id="example:nginx",
-                    link=EXAMPLE,
-                    example="/etc/nginx/sites-available/default",
-                    package="nginx-common",
-                    brought_by="nginx",
-                    needs=needs,
-                )
-            )
+        files = (SITE, *filter(None, [certificate, login]))
+        resources: list[Resource] = [*nginx.software(context)]
+        needs = (nginx.PACKAGE,)
         if context.settings.access.auth == "password":
             resources.append(
                 File(
                     id="file:nginx-accounts",
                     path=ACCOUNTS,
                     content=accounts(context.secrets).encode(),
-                    group=worker_group(context),
+                    group=nginx.worker_group(context),
                     mode=0o640,
                     hide=("*",),
                     needs=needs,
@@ -112,7 +77,7 @@ class Proxy:
         asked = (*needs, "unit:mlflow-server.service") if own else needs
         resources += [
             *tls.resources(context, needs),
-            File(id="file:nginx-drop-in", path=DROP_IN, content=drop_in.encode(), needs=needs),
+            nginx.drop_in(context, files),
             File(
                 id="file:nginx-site",
                 path=SITE,
@@ -120,15 +85,7 @@ class Proxy:
                 check_in_place=_proven(context),
                 needs=asked,
             ),
-            Service(
-                id=f"unit:{UNIT}",
-                unit=UNIT,
-                inputs=inputs,
-                reloads=tuple(path for path in inputs if path != DROP_IN) if owned else inputs,
-                health=answers(*_health(context)),
-                cost="requests in flight are cut off",
-                needs=asked,
-            ),
+            nginx.service(context, files, answers(*_health(context)), asked),
             *tls.leftovers(context),
         ]
         if not own:
@@ -144,14 +101,11 @@ class Proxy:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        yield _port(context)
+        yield nginx.port_check(context, context.door.port, SITE, "add: --set access.port={free}")
         yield from _guest(context)
 
     def version(self, context: Context) -> str:
-        state = context.seen.get(PackageProbe("nginx"))
-        # Debian's `1:1.22.1-9+deb12u1` is nginx 1.22.1.
-        found = re.match(r"(?:\d+:)?([0-9.]+)", str(state.version)) if state is not None and state.installed else None
-        return found[1] if found else ""
+        return nginx.version(context)
 
     def headline(self, context: Context) -> str:
         login = {"password": "", "mlflow": ", MLflow asks for the login"}.get(
@@ -172,25 +126,11 @@ def _proven(context: Context) -> str:
     return f"{taken} && {answers(ask)}"
 
 
-def guest(context: Context) -> bool:
-    """nginx was here before this tool: all of it stays as it is, one site is added."""
-    state = context.seen.get(PackageProbe("nginx"))
-    return state is not None and state.installed and not state.ours
-
-
-def worker_group(context: Context) -> str:
-    """The group of nginx's workers: nginx.org's packages have another user than the distribution's."""
-    state = context.seen.get(_MAIN)
-    content = state.content if state is not None and isinstance(state.content, bytes) else b""
-    match = re.search(rb"^\s*user\s+([a-z_][\w-]{0,31})(?:\s+([a-z_][\w-]{0,31}))?\s*;", content, re.MULTILINE)
-    return (match[2] or match[1]).decode() if match else "www-data"
-
-
 def health(context: Context) -> Mapping[str, str] | None:
     """How /health is answered; None where this nginx has not what it takes."""
     if not context.known(NginxBuildProbe(), NginxBuild()).auth_request:
         return None
-    own = worker_group(context) == "www-data"  # nginx.org's packages know another user, and another place
+    own = nginx.worker_group(context) == "www-data"  # nginx.org's packages know another user, and another place
     login = own_accounts.NGINX_LOGIN if own_accounts.wanted(context) else ""
     return {"login": login, "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health"}
 
@@ -285,51 +225,15 @@ def _health(context: Context) -> list[Ask]:
     return asks
 
 
-def _port(context: Context) -> Check:
-    port = context.door.port
-    taken = [one for one in context.facts.listeners if one.port == port]
-    # Of these two the site may have been removed by hand while nginx still serves it.
-    ours = any((state := context.seen.get(PathProbe(path))) and state.kind == "file" for path in (SITE, DROP_IN))
-    foreign = next((one for one in taken if not (ours and one.process.startswith("nginx,"))), None)
-    if foreign is None:
-        return Check("port", f"port {port}", "ok")
-    used = {one.port for one in context.facts.listeners}
-    free = next(n for n in range(port + 1, port + 200) if n not in used)
-    return Check(
-        "port",
-        f"port {port}",
-        "fail",
-        detail=f"in use by {foreign.process or 'a process the kernel does not name'}",
-        fix=f"stop it, or add: --set access.port={free}",
-    )
-
-
 def _guest(context: Context) -> Iterable[Check]:
-    if not guest(context):
-        return
-    if health(context) is None:
+    if nginx.guest(context) and health(context) is None:
         yield Check(
             "nginx-health",
             "/health",
             "warn",
             detail="the nginx that is here was built without auth_request: /health asks for the login like every page",
         )
-    state = context.seen.get(_MAIN)
-    content = state.content if state is not None and isinstance(state.content, bytes) else b""
-    if not re.search(rb"^\s*include\s+[^;#]*conf\.d/\*(\.conf)?\s*;", content, re.MULTILINE):
-        yield Check(
-            "nginx-guest",
-            "nginx",
-            "fail",
-            detail="the nginx that is here does not include /etc/nginx/conf.d/*.conf",
-            fix="add to the http block of /etc/nginx/nginx.conf:  include /etc/nginx/conf.d/*.conf;",
-        )
-        return
-    unit = context.seen.get(UnitProbe(UNIT))
-    if unit is not None and unit.active not in {"active", "reloading", "activating"}:
-        yield Check("nginx-guest", "nginx", "warn", detail="was here before and does not run: it will be started")
-    else:
-        yield Check("nginx-guest", "nginx", "ok", detail="was here before: keeps all of its own, one site is added")
+    yield from nginx.guest_checks(context)
 
 
 STEP = Proxy()

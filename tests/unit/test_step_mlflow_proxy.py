@@ -24,7 +24,7 @@ from provisioner.resources.python_env import PythonEnvState
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.runtime import mlflow as runtime
 from provisioner.secrets import Secret
-from provisioner.steps import Context, mlflow, mlflow_environment, proxy
+from provisioner.steps import Context, mlflow, mlflow_environment, nginx, proxy
 from provisioner.steps.mlflow_spool import ROOM, RoomProbe, room
 from provisioner.steps.proxy_login import accounts
 
@@ -292,8 +292,8 @@ def test_neither_step_fails_on_the_guess() -> None:
     [
         ((), "nginx, pid 7", "fail"),
         ((proxy.SITE,), "nginx, pid 7", "ok"),
-        ((proxy.DROP_IN,), "nginx, pid 7", "ok"),
-        ((proxy.SITE, proxy.DROP_IN), "docker-proxy, pid 7", "fail"),
+        ((nginx.DROP_IN,), "nginx, pid 7", "ok"),
+        ((proxy.SITE, nginx.DROP_IN), "docker-proxy, pid 7", "fail"),
     ],
 )
 def test_this_stacks_nginx_is_no_stranger_even_when_its_site_was_removed(
