@@ -24,6 +24,9 @@ from provisioner.secrets import masked
 from provisioner.values import dataclass
 
 _DIFF_LINES = 200
+_DIFFERS = "=(secret, differs)"
+_WIDTH, _BEFORE = 60, 20
+"""Characters of a line in a reason, and those of them that stand before what differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ class File(HostResource):
         if "*" in self.hide:
             return ()
         # The mark behind a differing secret keeps the two sides apart for the line matcher.
-        before = [f"{line} was" if line.endswith("differs)") else line for line in self._shown(old, self.content)]
+        before = [f"{line} was" if line.endswith(_DIFFERS) else line for line in self._shown(old, self.content)]
         lines = difflib.unified_diff(before, self._shown(self.content, old), lineterm="", n=2)
         body = [line.replace("differs) was", "was)") for line in lines if not line.startswith(("---", "+++"))]
         if len(body) > _DIFF_LINES:
@@ -117,16 +120,23 @@ class File(HostResource):
         if "*" in self.hide:
             return "content differs"
         before, wanted = self._shown(old, self.content), self._shown(self.content, old)
-        gone = [line for line in before if line not in wanted or line.endswith("differs)")]
-        new = [line for line in wanted if line not in before or line.endswith("differs)")]
-        if len(gone) == len(new) == 1:
-            return f"{gone[0].strip(' ;')[:60]}, wanted {new[0].strip(' ;')[:60]}"
+        gone = [line for line in before if line not in wanted or line.endswith(_DIFFERS)]
+        new = [line for line in wanted if line not in before or line.endswith(_DIFFERS)]
+        if len(gone) == len(new) == 1 and gone[0] and new[0]:
+            return gone[0] if gone == new else ", wanted ".join(_apart(gone[0], new[0]))
         parts = [
-            f"{text[0].strip(' ;')[:60]} is {what}" if len(text) == 1 else f"{len(text)} lines are {what}"
+            f"{text[0].strip(' ;')[:_WIDTH] or 'an empty line'} is {what}"
+            if len(text) == 1
+            else f"{len(text)} lines are {what}"
             for text, what in ((gone, "not wanted"), (new, "missing"))
             if text
         ]
-        return ", ".join(parts) or "the order of its lines differs"
+        if parts:
+            return ", ".join(parts)
+        if before != wanted:
+            return "the order of its lines differs" if len(before) == len(wanted) else "lines are there more than once"
+        breaks = b"".join(old.splitlines()) == b"".join(self.content.splitlines())
+        return f"only {'line breaks differ' if breaks else 'what cannot be shown differs'}"
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
@@ -188,6 +198,17 @@ class NoFile(HostResource):
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
         return "\n".join(f"rm -f -- {word(file.path)}" for file, _ in items)
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Two different lines, short enough for a reason, and different still."""
+    bare = one.strip(" ;"), other.strip(" ;")
+    one, other = bare if bare[0] != bare[1] and all(bare) else (one, other)
+    same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    if same < _WIDTH - 1:
+        return one[:_WIDTH], other[:_WIDTH]
+    start, end = same - _BEFORE, same - _BEFORE + _WIDTH - 1
+    return f"…{one[start:end]}", f"…{other[start:end]}"
 
 
 def _parent(path: str) -> str:

@@ -237,14 +237,24 @@ class Service(HostResource):
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
+        change = self._started(seen, state)
+        if not self.enabled or state.enabled in _ENABLED:
+            return change
+        disabled = "disabled: it would not start at boot"
+        if change is None:
+            return Change("run", disabled, title=self.unit)
+        if state.load in {"not-found", "masked"}:  # says it already
+            return change
+        return replace(change, reason=f"{change.reason}; {disabled}")
+
+    def _started(self, seen: Seen, state: UnitState) -> Change | None:
+        """What it takes for it to run with today's files now, whatever the next boot does."""
         if state.load == "masked":
             return Change("start", "masked", title=self.unit)
         if state.sub.startswith("auto-restart"):
             return Change("start", "it ends again and again", title=self.unit)
         if state.active not in {"active", "reloading", "activating"}:
             reason = "absent" if state.load == "not-found" else "failed" if state.active == "failed" else "stopped"
-            if self.enabled and state.load != "not-found" and state.enabled not in _ENABLED:
-                reason += " and disabled"
             return Change("start", reason, title=self.unit)
         still = [unit for unit in self.along if seen[UnitProbe(unit)].active != "active"]
         stale = self._stale(seen, state)
@@ -268,8 +278,6 @@ class Service(HostResource):
             return Change("start", f"{still[0]} is stopped", title=self.unit)
         if state.need_reload:
             return Change("run", "systemd has not read its files", title=self.unit)
-        if self.enabled and state.enabled not in _ENABLED:
-            return Change("run", "disabled: it would not start at boot", title=self.unit)
         return None
 
     def after(self, seen: Seen) -> Seen:

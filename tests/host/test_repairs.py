@@ -213,7 +213,7 @@ SERVICES = [
         "systemctl disable -q --now {store}",
         ("unit:{store}.service",),
         # "stopped", or "failed": SeaweedFS now and then has to be killed.
-        ("and disabled",),
+        ("stopped; disabled",),
     ),
     Break("nginx is stopped", "systemctl stop nginx", ("unit:nginx.service",), ("stopped",)),
     Break("nginx is masked", "systemctl mask -q --now nginx", ("unit:nginx.service",), ("masked",)),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from shells import SHELLS, lint
 from shells import run as run_shell
@@ -58,6 +58,55 @@ def test_a_file_is_as_wanted_once_it_was_applied(
     seen = Seen({file.probe: state})
     file.diff(seen)
     assert file.diff(file.after(seen)) is None
+
+
+def reason(old: bytes, wanted: bytes, **more: object) -> str:
+    """What is said of a file that holds something else; without its age."""
+    made = File(id="file:x", path="/x", content=wanted, **more)  # type: ignore[arg-type]
+    change = made.diff(Seen({made.probe: PathState("file", 0o644, "root", "root", content=old)}))
+    assert change is not None
+    return change.reason.rpartition("; ")[0]
+
+
+lines = st.builds(lambda run, rest: "a" * run + rest, st.integers(0, 90), st.text("ab ;=", max_size=90))
+
+
+@given(lines, lines)
+def test_of_two_lines_that_differ_what_is_shown_differs_too(old: str, wanted: str) -> None:
+    assume(old != wanted)
+    told = reason(old.encode(), wanted.encode())
+    shown, comma, other = told.partition(", wanted ")
+    assert not comma or shown != other
+    assert comma or not (old and wanted)
+    assert max(len(shown), len(other)) <= 80
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from([(), ("a",), ("*",)]))
+def test_of_any_other_content_something_is_told(old: bytes, wanted: bytes, hide: tuple[str, ...]) -> None:
+    assume(old != wanted)
+    shown, comma, other = reason(old, wanted, hide=hide).partition(", wanted ")
+    assert shown
+    assert not comma or shown != other
+
+
+@pytest.mark.parametrize(
+    ("old", "wanted", "told"),
+    [
+        ("x = 1\n", "x = 2\n", "x = 1, wanted x = 2"),
+        (f"x = {'a' * 80}1", f"x = {'a' * 80}2", f"…{'a' * 20}1, wanted …{'a' * 20}2"),
+        (f"x = {'a' * 80}", f"x = {'a' * 80}{'b' * 80}", f"…{'a' * 20}, wanted …{'a' * 20}{'b' * 39}"),
+        ("x;\n", "x\n", "x;, wanted x"),
+        ("x\n", "x\n\n", "an empty line is missing"),
+        ("x\n", "x", "only line breaks differ"),
+        ("x\r\n", "x\n", "only line breaks differ"),
+        ("x\0\n", "x\1\n", "only what cannot be shown differs"),
+        ("x\ny\n", "y\nx\n", "the order of its lines differs"),
+        ("x\n", "x\nx\n", "lines are there more than once"),
+        ("KEY=old\n", "KEY=new\n", "KEY=(secret, differs)"),
+    ],
+)
+def test_what_differs_is_told_in_a_few_words(old: str, wanted: str, told: str) -> None:
+    assert reason(old.encode(), wanted.encode(), hide=("KEY",)) == told
 
 
 @given(states, st.integers(0, 0o7777))

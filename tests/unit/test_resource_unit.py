@@ -94,6 +94,27 @@ def test_what_a_unit_needs_follows_from_its_state() -> None:
     assert action(running().put(PathProbe(PROGRAM, read=False), PathState("link", identity="9"))) == "restart"
 
 
+def test_a_disabled_unit_is_told_beside_whatever_else_is_to_be_done() -> None:
+    edited = PathState("file", content=b"other")
+    for seen, reason in (
+        (running(need_reload=True, enabled="disabled"), "systemd has not read its files"),
+        (running(active="inactive", enabled="disabled"), "stopped"),
+        (running(enabled="disabled").put(PathProbe(CONF), edited), "it has not read today's toy.conf"),
+        (running(enabled="disabled").put(PathProbe(UNIT), edited), "it runs with an earlier toy.service"),
+    ):
+        change = SERVICE.diff(seen)
+        assert change is not None
+        assert change.reason == f"{reason}; disabled: it would not start at boot"
+        assert "systemctl enable" in Service.apply([(SERVICE, change)])
+
+
+@pytest.mark.parametrize("load", ["not-found", "masked"])
+def test_a_unit_that_cannot_be_enabled_is_not_called_disabled(load: str) -> None:
+    change = SERVICE.diff(running(load=load, active="inactive", enabled=""))
+    assert change is not None
+    assert "disabled" not in change.reason
+
+
 def test_a_stopped_unit_without_which_nobody_reaches_it_is_started_with_it() -> None:
     service = replace(SERVICE, along=("toy.socket",))
     states = (PathState("file", content=b"unit"), PathState("file", content=b"conf"), PathState("link", identity="1"))
