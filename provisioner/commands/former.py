@@ -1,11 +1,11 @@
-"""What a host's files were made from: tells a changed setting from a changed file."""
+"""What a host's files were made from: tells a changed setting or secret from a changed file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from provisioner import record
+from provisioner import record, vault
 from provisioner.door import Door
 from provisioner.engine.resource import Resource
 from provisioner.resources.file import File
@@ -14,19 +14,30 @@ from provisioner.steps import Context, ordered
 
 
 def with_former(
-    resources: Iterable[Resource], context: Context, recorded: Recorded | None, door: Callable[[Settings], Door]
+    resources: Iterable[Resource],
+    context: Context,
+    recorded: Recorded | None,
+    secrets: vault.Vault | None,
+    door: Callable[[Settings], Door],
+    renewal: str,
 ) -> list[Resource]:
-    """`resources` whose files know what the settings that the host has recorded make of them.
+    """`resources` whose files know what the settings and the secrets that the host has make of them.
 
-    `context`: as decided; `door` gives the address of other settings. Costs nothing while settings stay.
+    `context`: as decided; `door` gives the address of other settings; `renewal`: why secrets are others. Costs
+    nothing while both stay.
     """
     resources = list(resources)
     if recorded is None:
         return resources
     was = effective({}, {}, recorded)
-    if was == context.settings:
+    switched = was != context.settings
+    if not switched and (secrets is None or secrets.generations() == context.generations):
         return resources
-    before = replace(context, settings=was, door=door(was))
+    before = replace(context, settings=was, door=door(was) if switched else context.door)
+    if secrets is not None:
+        # What the host lacks is new to it either way.
+        known = {**context.secrets, **secrets.secrets()}
+        before = replace(before, secrets=known, generations=secrets.generations(), ended=secrets.ended)
     files = {
         resource.path: resource.content
         for step in ordered(was)
@@ -34,4 +45,5 @@ def with_former(
         if isinstance(resource, File)
     }
     files[RECORD] = record.dump_recorded(was, context.stack).encode()
-    return [replace(r, former=files.get(r.path)) if isinstance(r, File) else r for r in resources]
+    why = "a setting was changed" if switched else renewal
+    return [replace(r, former=files.get(r.path), unlike_former=why) if isinstance(r, File) else r for r in resources]

@@ -121,6 +121,7 @@ class Rotation(Converge):
 
     atomic = True
     _renew: Renew | None = None
+    _renewal = "a new value"
 
     def of(self, turns: Sequence[Turn]) -> None:
         """Every turn, proven; raises what the first failure was, which is taken back by then."""
@@ -172,7 +173,7 @@ class Rotation(Converge):
             if error.exit is not Exit.VERIFY:
                 vault.write_controller(before)
                 raise
-            self._renew = lambda secrets: returned(secrets, before, names)
+            self._renew, self._renewal = (lambda secrets: returned(secrets, before, names)), "the earlier value again"
             self._turn()
             raise ProvisionError(
                 f"{', '.join(groups)}: the earlier value is back, with the new one the verification failed",
@@ -195,7 +196,7 @@ class Rotation(Converge):
         self._verify(self._change(view))
 
     def _view(self) -> View:
-        return look(self.session, self.request, renew=self._renew)
+        return look(self.session, self.request, renew=self._renew, renewal=self._renewal)
 
     def _ordered(self, plan: Plan) -> Plan:
         """A new user of the store first, while the old one still serves; the host's document last. What could not

@@ -94,11 +94,12 @@ def look(
     deep: bool = False,
     clients: bool = True,
     renew: Renew | None = None,
+    renewal: str = "a new value",
 ) -> View:
     """One exec when the host is as it was remembered, two otherwise.
 
     `chosen`: names of steps, all when empty. `clients`: also read what only client libraries see.
-    `renew`: gives the secrets that the stack shall have from those that it has.
+    `renew`: gives the secrets that the stack shall have from those that it has; `renewal`: what is said of them.
     """
     copy = controller.recall_record(request.id)
     guess = effective(request.flags, request.inventory or {}, copy)
@@ -121,8 +122,9 @@ def look(
     recorded = recorded_in(seen[STACK_FILE], copy, session.host)
     settings = effective(request.flags, request.inventory or {}, recorded)
     facts = seen[FACTS]
+    host = vault_in(seen[SECRETS_FILE], session.host)
     decision = vault.reconcile(
-        vault_in(seen[SECRETS_FILE], session.host),
+        host,
         local,
         request.id,
         to_make(names := secret_kinds.wanted(settings), request),
@@ -170,12 +172,15 @@ def look(
     all_steps = ordered(settings)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
-    files = record_resources(settings, decision.vault, request.id, decision.because)
+    because = decision.because or (renewal if renew is not None else "")
+    files = record_resources(settings, decision.vault, request.id, because)
     mine = with_former(
         [*files, *(r for s in steps for r in built[s.name])],
         context,
         recorded,
+        host,
         lambda was: _door(was, request, session, facts)[0],
+        renewal,
     )
     theirs = [r for s in under for r in built[s.name]]
     if clients:

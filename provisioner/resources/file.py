@@ -52,8 +52,10 @@ class File(HostResource):
     because: str = ""
     """Why the content is another one, where that is known; otherwise the file itself tells what it can."""
     former: bytes | None = field(default=None, repr=False)
-    """What the settings before made of it, where they were others: on a host that has just this, nobody
-    edited the file."""
+    """What the settings and secrets before made of it, where they were others: on a host that has just this,
+    nobody edited the file."""
+    unlike_former: str = "a setting was changed"
+    """Why `former` was another content."""
 
     def __post_init__(self) -> None:
         checked(self.path)
@@ -80,7 +82,7 @@ class File(HostResource):
         elif state.content != self.content:
             old = state.content if isinstance(state.content, bytes) else b""
             # An edit, a rotated secret or another release of this tool: the time is all that the file tells.
-            why = "a setting was changed" if state.content == self.former else f"last changed {ago(state.age)}"
+            why = self.unlike_former if state.content == self.former else f"last changed {ago(state.age)}"
             reasons.append(f"{self._summary(old)}; {self.because or why}")
         if state.kind == "file":
             reasons += rights_differ(state, self.owner, self.group, self.mode)

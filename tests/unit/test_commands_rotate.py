@@ -51,7 +51,10 @@ def test_a_secret_gets_a_new_value_on_both_sides_and_nothing_else_does(one: Worl
     assert new - {"store.user.before"} == set(GROUPS[group])
     assert all(after.entries[name].generation == 2 for name in GROUPS[group])
     assert one.asked == ["full"]
-    assert ended.results[A].changes[-1].id == "file:secrets.json", "the host's own document comes last"
+    changes = ended.results[A].changes
+    assert changes[-1].id == "file:secrets.json", "the host's own document comes last"
+    told = {each.id: each.change.reason.rpartition("; ")[2] for each in changes if each.id.startswith("file:")}
+    assert set(told.values()) == {"a new value"}, told
 
 
 def test_the_earlier_values_are_back_on_both_sides_when_the_verification_fails(one: World) -> None:
@@ -70,6 +73,9 @@ def test_the_earlier_values_are_back_on_both_sides_when_the_verification_fails(o
     assert code == Exit.VERIFY
     assert error is not None
     assert "the earlier value is back" in error.what
+    reasons = {each.id: each.change.reason for each in ended.results[A].changes}
+    assert reasons["file:secrets.json"] == "content differs; the earlier value again"
+    assert reasons["file:mlflow.env"].endswith("; the earlier value again")
     assert here()["database.password"] == there(one)["database.password"] == before["database.password"]
     assert here().entries["database.password"].generation == 3
 
