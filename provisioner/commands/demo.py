@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import shlex
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -54,14 +56,26 @@ def _up(options: Options, reporter: Reporter) -> Exit:
         pin=fingerprint(base64.b64decode(host.host_keys()[0].split()[1])),
     )
     code = apply(mine, reporter, ())
+    lines = [f"`provision` in this shell:      {line}"] if (line := _path_line()) else []
     if code == Exit.OK:
-        print(
-            f"\nIt is a server like any other:  ssh -i {key} root@{ADDRESS}\n"
-            f"Change it and run again:        provision --host root@{ADDRESS} -i {key}\n"
+        lines = [
+            f"It is a server like any other:  ssh -i {key} root@{ADDRESS}",
+            *lines,
+            f"Change it and run again:        provision --host root@{ADDRESS} -i {key}",
             "Throw it away:                  provision demo down",
-            file=sys.stderr,
-        )
+        ]
+    if lines:
+        print("", *lines, sep="\n", file=sys.stderr)
     return code
+
+
+def _path_line() -> str:
+    """What makes a shell find `provision`, which every message calls by its name; empty where it does."""
+    program = Path(sys.executable).with_name("provision")
+    found = shutil.which(program.name)
+    if not program.is_file() or (found is not None and Path(found).samefile(program)):
+        return ""
+    return f'PATH={shlex.quote(str(program.parent))}:"$PATH"'
 
 
 def _down(options: Options) -> Exit:

@@ -113,7 +113,7 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
     if status == 403 and b"Invalid Host header" in body:
         host = target.origin.netloc
         why = f"MLFLOW_SERVER_ALLOWED_HOSTS on the server does not list {host}."
-        what = f"Every request to {host} is refused (403); /health stays green."
+        what = f"Every request to {host} is refused (403); MLflow's own /health stays green."
         owner = f"add {host} to MLFLOW_SERVER_ALLOWED_HOSTS and restart MLflow"
         return Fault("host-header", said, what=what, why=why, step="mlflow", owner=owner)
     if status == 403 and b"Cross-origin" in body:
@@ -167,7 +167,7 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
 
 def _database(said: str, body: bytes) -> Fault:
     """MLflow passes its driver's own words on; they tell a stopped server from a refused role."""
-    what = "MLflow is up and can do nothing: no run is logged, no list is shown; /health stays green."
+    what = "MLflow is up and can do nothing: no run is logged, no list is shown; its own /health stays green."
     reasons = {
         rb"authentication failed": ("the password of its role is not the database's", "database"),
         rb"not permitted to log in": ("its role may not log in", "database"),

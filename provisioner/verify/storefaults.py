@@ -7,7 +7,7 @@ from provisioner.verify.faults import Fault
 from provisioner.verify.http import HttpError
 from provisioner.verify.s3 import StoreAccess, s3_code, s3_request
 
-_WHAT = "Runs are logged; artifacts and models are neither stored nor loaded. /health stays green."
+_WHAT = "Runs are logged; artifacts and models are neither stored nor loaded. MLflow's own /health stays green."
 
 
 def blamed(context: Context, detail: str, doing: str) -> Fault:
