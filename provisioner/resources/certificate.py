@@ -11,9 +11,9 @@ from provisioner.certificates.authority import REMADE_DAYS, issuer
 from provisioner.certificates.material import Material
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
-from provisioner.engine.resource import UNKNOWN, Change, HostResource
+from provisioner.engine.resource import UNKNOWN, Change
 from provisioner.resources.file import File
-from provisioner.resources.paths import PathProbe, PathState, checked
+from provisioner.resources.paths import PathProbe, PathResource, PathState
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
@@ -41,23 +41,12 @@ def _found(state: PathState) -> inspect.Bundle | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issuer(HostResource):
+class Issuer(PathResource):
     """Key and certificate, in one file, with which a host certifies `names` and nothing else."""
 
-    path: str
     root: Material | None = field(repr=False)
     """None in the guess."""
     names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        checked(self.path)
-
-    @property
-    def probe(self) -> PathProbe:
-        return PathProbe(self.path)
-
-    def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe,)
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -92,22 +81,14 @@ class Issuer(HostResource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaf(HostResource):
+class Leaf(PathResource):
     """The certificate of the address, in one file with its key and its issuer's certificate. The host makes it
     by `script`, now and whenever it nears its end."""
 
-    path: str
     issuer: str
     """Path of the issuer's file."""
     script: str
     names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        checked(self.path)
-
-    @property
-    def probe(self) -> PathProbe:
-        return PathProbe(self.path)
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return self.probe, PathProbe(self.issuer)

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import emit, printable, word, words
-from provisioner.engine.resource import Change, HostResource
+from provisioner.engine.resource import Change
 from provisioner.resources.paths import (
     PathProbe,
+    PathResource,
     PathState,
     ago,
-    checked,
     directory_rights,
     owner_and_mode,
     rights_differ,
@@ -30,11 +30,10 @@ _WIDTH, _BEFORE = 60, 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class File(HostResource):
+class File(PathResource):
     """A regular file. Several consecutive ones are staged, checked, backed up and then renamed
     into place together."""
 
-    path: str
     content: bytes = field(repr=False)
     owner: str = "root"
     group: str = "root"
@@ -56,16 +55,6 @@ class File(HostResource):
     nobody edited the file."""
     unlike_former: str = "a setting was changed"
     """Why `former` was another content."""
-
-    def __post_init__(self) -> None:
-        checked(self.path)
-
-    @property
-    def probe(self) -> PathProbe:
-        return PathProbe(self.path)
-
-    def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe,)
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -169,24 +158,13 @@ class File(HostResource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoFile(HostResource):
+class NoFile(PathResource):
     """A file that this tool wrote and that nothing needs any more is gone; it can be made again, so no copy is
     kept. One that does not begin with `ours` is somebody else's and stays."""
 
-    path: str
     ours: bytes
     """How every such file of this tool begins."""
     reason: str
-
-    def __post_init__(self) -> None:
-        checked(self.path)
-
-    @property
-    def probe(self) -> PathProbe:
-        return PathProbe(self.path)
-
-    def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe,)
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -218,23 +196,16 @@ def _parent(path: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Directory(HostResource):
+class Directory(PathResource):
     """A directory with owner and mode; its content is nobody's business here."""
 
-    path: str
     owner: str = "root"
     group: str = "root"
     mode: int = 0o755
 
-    def __post_init__(self) -> None:
-        checked(self.path)
-
     @property
     def probe(self) -> PathProbe:
         return PathProbe(self.path, read=False)
-
-    def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe,)
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
@@ -262,25 +233,17 @@ class Directory(HostResource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link(HostResource):
+class Link(PathResource):
     """A symbolic link, switched atomically."""
 
-    path: str
     target: str
     guest: bool = False
     """Nothing on the host says that what stands at `path` is of this tool: it is replaced after a yes only,
     unless it leads to the folder that `target` is in."""
 
-    def __post_init__(self) -> None:
-        checked(self.path)
-
     @property
     def _destination(self) -> PathProbe:
         return PathProbe(self.target if self.target.startswith("/") else f"{_parent(self.path)}/{self.target}", False)
-
-    @property
-    def probe(self) -> PathProbe:
-        return PathProbe(self.path)
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return (self.probe, self._destination)

@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import json
 import secrets
-import socket
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -17,6 +16,7 @@ from provisioner.engine.probe import Look, Probe, Seen
 from provisioner.engine.quoting import printable
 from provisioner.engine.resource import Change, ClientResource
 from provisioner.errors import ProvisionError
+from provisioner.resources.forwarded import Connection
 from provisioner.resources.unit import UnitProbe
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
@@ -157,7 +157,7 @@ class Users(ClientResource):
         """Status and body of one request, as `name` (the operator by default)."""
         name = name or self.operator
         pair = base64.b64encode(f"{name}:{self.passwords[name].reveal()}".encode()).decode()
-        connection = _Connection(way, f"127.0.0.1:{self.port}")
+        connection = Connection(way, f"127.0.0.1:{self.port}", TIMEOUT)
         try:
             headers = {"Authorization": f"Basic {pair}", "Content-Type": "application/json", "Connection": "close"}
             connection.request(method, _API + call, json.dumps(fields) if fields else None, headers)
@@ -201,14 +201,3 @@ def hashed(password: Secret) -> str:
         password.reveal().encode(), salt=salt.encode(), n=32768, r=8, p=1, maxmem=132 * 32768 * 8, dklen=64
     )
     return f"scrypt:32768:8:1${salt}${digest.hex()}"
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path, authority: str):
-        super().__init__(authority, timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word, words
-from provisioner.engine.resource import UNKNOWN, Unknown
+from provisioner.engine.resource import UNKNOWN, HostResource, Unknown
 from provisioner.values import dataclass
 
 READ_LIMIT = 256 * 1024
@@ -163,11 +163,29 @@ def directory_rights(path: str, owner: str, group: str, mode: int) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PathResource(HostResource):
+    """What is told by one look at one path."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        checked(self.path)
+
+    @property
+    def probe(self) -> PathProbe:
+        return PathProbe(self.path)
+
+    def probes(self) -> tuple[Probe[Any], ...]:
+        return (self.probe,)
+
+
 __all__ = [
     "ABSENT",
     "READ_LIMIT",
     "UNKNOWN",
     "PathProbe",
+    "PathResource",
     "PathState",
     "ago",
     "checked",

@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import http.client
 import re
-import socket
 import threading
 import time
 import weakref
@@ -21,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from provisioner.errors import ProvisionError
+from provisioner.resources.forwarded import Connection
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
@@ -59,17 +59,6 @@ class Unanswered(ProvisionError):
     """The store's port does not answer with HTTP."""
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path, authority: str):
-        super().__init__(authority, timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 class Store:
     """The way to one store: one forward for each session, held until the session is gone."""
 
@@ -78,7 +67,7 @@ class Store:
         self.port = port
         self.unit = unit
         self._ways: weakref.WeakKeyDictionary[Session, Path] = weakref.WeakKeyDictionary()
-        self._idle: dict[Path, list[_Connection]] = {}
+        self._idle: dict[Path, list[Connection]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -108,7 +97,7 @@ class Store:
                 idle = self._idle.setdefault(way, [])
                 connection = idle.pop() if idle else None
             fresh = connection is None
-            connection = connection or _Connection(way, self.authority)
+            connection = connection or Connection(way, self.authority, TIMEOUT)
             try:
                 connection.request(method, target, headers=headers)
                 response = connection.getresponse()

@@ -6,14 +6,14 @@ import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
-from typing import Any, Self
+from typing import Self
 
 from provisioner import assets
-from provisioner.engine.probe import Probe, Seen, look
+from provisioner.engine.probe import Seen, look
 from provisioner.engine.quoting import emit, printable, word
-from provisioner.engine.resource import UNKNOWN, Change, HostResource
+from provisioner.engine.resource import UNKNOWN, Change
 from provisioner.errors import ProvisionError
-from provisioner.resources.paths import PathProbe, PathState, ago
+from provisioner.resources.paths import PathResource, PathState, ago
 from provisioner.resources.postgresql import hba, psql
 from provisioner.resources.postgresql.hba import Access
 from provisioner.transport.base import Session
@@ -21,22 +21,14 @@ from provisioner.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostAccess(HostResource):
+class HostAccess(PathResource):
     """The block that lets one role into one database, in pg_hba.conf of a cluster. Its other lines
     stay as they are. A file that the server would not accept is put back in the same exec."""
 
-    path: str
     access: Access
     version: str
     keep: Callable[[Sequence[str]], str] | None = field(default=None, compare=False, repr=False)
     """Networks that somebody let in -> the setting that says the same."""
-
-    @property
-    def probe(self) -> PathProbe:
-        return PathProbe(self.path)
-
-    def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.probe,)
 
     def diff(self, seen: Seen) -> Change | None:
         state = seen[self.probe]
