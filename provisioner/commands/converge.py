@@ -6,14 +6,14 @@ import gc
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from provisioner import accounts, audit, controller, lock, record, vault
+from provisioner import accounts, controller, record, vault
 from provisioner.commands import safety, sources
 from provisioner.commands.access import target, ways
 from provisioner.commands.ahead import QuickAhead
 from provisioner.commands.kept import RECORD_STEP
+from provisioner.commands.ledger import Ledger, hold, stamp
 from provisioner.commands.options import Options, again, select
 from provisioner.commands.view import View, look
 from provisioner.engine.apply import Run
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 _STARTING = 120.0
 """Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
-
-
-def stamp() -> str:
-    """Names the backups of a run: `2026-11-21T184513Z`."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
 
 
 class Converge:
@@ -61,6 +56,7 @@ class Converge:
         self.reporter = reporter
         self.steps = tuple(steps)
         self.stamp = stamp()
+        self.command = " ".join(("provision", *self.steps))
         self._warned: list[str] = []
 
     def all(self) -> None:
@@ -118,13 +114,7 @@ class Converge:
         if self.result.fresh:
             headline = f"{len(checks)} checks"
             self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
-        owner = view.seen[lock.OWNER].content
-        with lock.hold(
-            self.session,
-            command=" ".join(("provision", *self.steps)),
-            seen_owner=owner if isinstance(owner, bytes) else b"",
-            say=lambda text: self.reporter.waiting(self.result, text),
-        ) as holding:
+        with hold(self.session, view, self.command, lambda text: self.reporter.waiting(self.result, text)) as holding:
             if holding.moved:
                 view = self._view()
                 self._refuse(view)
@@ -147,7 +137,7 @@ class Converge:
             self._ordered(view.plan),
             stamp=self.stamp,
             emit=collector.event,
-            journal=collector.journal,
+            journal=collector.ledger.journal,
             owner=owner,
             atomic=self.atomic,
         )
@@ -155,7 +145,7 @@ class Converge:
             run.all()
             self.result.keep = keep(self.result.changes)
         finally:
-            audit.append(self.request.id, collector.audited)
+            collector.ledger.close()
 
     def _verify(self, view: View) -> None:
         from provisioner.verify.run import verify
@@ -206,34 +196,15 @@ class Collector:
             self._left[planned.step] = self._left.get(planned.step, 0) + 1
         self._headlines = {step.name: step.headline(view.context) for step in view.steps}
         self._headlines[RECORD_STEP] = "kept in /etc/provision, with the secrets"
-        self.audited: list[audit.Event] = []
-
-    def journal(self, planned: Planned, result: str) -> str:
-        """The host's own audit line for a change that was made, or that did not take."""
-        return audit.host_lines([self._line(planned, result, 0.0)])
-
-    def _line(self, planned: Planned, result: str, seconds: float) -> audit.Event:
-        return audit.Event(
-            time=datetime.now(UTC),
-            stack=self._run.request.id,
-            host=self._run.request.host.name,
-            command=" ".join(("provision", *self._run.steps)),
-            step=planned.step,
-            resource=planned.id,
-            action=planned.change.action,
-            reason=planned.change.reason,
-            result=result,
-            seconds=seconds,
-            operator=lock.operator(),
-        )
+        self.ledger = Ledger(run.request, run.command)
 
     def event(self, event: Event) -> None:
         result, reporter = self._run.result, self._run.reporter
+        self.ledger.note(event)
         if isinstance(event, Done | Failed):
             planned = replace(event.planned, seconds=event.seconds)
             result.changes.append(planned)
             result.step_seconds[planned.step] = result.step_seconds.get(planned.step, 0.0) + event.seconds
-            self.audited.append(self._line(planned, "ok" if isinstance(event, Done) else "failed", event.seconds))
         if isinstance(event, Kept):
             result.kept.extend(event.paths)
         reporter.event(result, event)

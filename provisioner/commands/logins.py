@@ -7,16 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from provisioner import accounts, audit, lock, vault
+from provisioner import accounts, vault
 from provisioner.commands.access import ways
 from provisioner.commands.kept import record_resources
+from provisioner.commands.ledger import Ledger, hold, stamp
 from provisioner.commands.options import Options, one_stack, select, session
 from provisioner.commands.view import NoStack, View, look
 from provisioner.engine import plan
 from provisioner.engine.apply import Run, observe
-from provisioner.engine.events import Done, Event, Failed
 from provisioner.engine.plan import Plan
 from provisioner.engine.resource import Change, Planned
 from provisioner.errors import Exit, ProvisionError, Refused
@@ -47,16 +46,11 @@ Decide = Callable[[View], Wanted]
 
 def change(command: str, options: Options, account: str, decide: Decide) -> View:
     """Under the host's lock: the secrets here, then there with what is rendered from them; then the proof."""
+    command = f"provision {command}"
     with session(one_stack(options), options) as connection:
         view = looked_at(connection, options)
         decide(view)  # what is refused is refused before the lock is waited for
-        owner = view.seen[lock.OWNER].content
-        with lock.hold(
-            connection,
-            command=f"provision {command}",
-            seen_owner=owner if isinstance(owner, bytes) else b"",
-            say=options.say or (lambda _: None),
-        ) as holding:
+        with hold(connection, view, command, options.say or (lambda _: None)) as holding:
             if holding.moved:
                 view = looked_at(connection, options)
             wanted = decide(view)
@@ -130,40 +124,12 @@ def _final(view: View, wanted: Wanted, account: str) -> Plan:
 
 
 def _run(connection: Session, view: View, command: str, changes: Plan, owner: str) -> None:
-    audited: list[audit.Event] = []
-
-    def line(planned: Planned, result: str, seconds: float) -> audit.Event:
-        return audit.Event(
-            time=datetime.now(UTC),
-            stack=view.request.id,
-            host=view.request.host.name,
-            command=f"provision {command}",
-            step=planned.step,
-            resource=planned.id,
-            action=planned.change.action,
-            reason=planned.change.reason,
-            result=result,
-            seconds=seconds,
-            operator=lock.operator(),
-        )
-
-    def emit(event: Event) -> None:
-        if isinstance(event, Done | Failed):
-            audited.append(line(event.planned, "ok" if isinstance(event, Done) else "failed", event.seconds))
-
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    run = Run(
-        connection,
-        changes,
-        stamp=stamp,
-        emit=emit,
-        journal=lambda planned, result: audit.host_lines([line(planned, result, 0.0)]),
-        owner=owner,
-    )
+    ledger = Ledger(view.request, command)
+    run = Run(connection, changes, stamp=stamp(), emit=ledger.note, journal=ledger.journal, owner=owner)
     try:
         run.all()
     finally:
-        audit.append(view.request.id, audited)
+        ledger.close()
 
 
 def _prove(connection: Session, view: View, account: str, wanted: Wanted) -> None:

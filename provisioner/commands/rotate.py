@@ -15,9 +15,10 @@ from provisioner import accounts, secret_kinds, vault
 from provisioner.certificates.material import ROOT
 from provisioner.commands import sources
 from provisioner.commands.clients import recent
-from provisioner.commands.converge import Converge, stamp
+from provisioner.commands.converge import Converge
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.kept import RECORD_STEP
+from provisioner.commands.ledger import stamp
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import NoStack, Renew, View, look
 from provisioner.engine.plan import Plan
@@ -48,7 +49,9 @@ def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
     turns = chosen(name)
 
     def work(session: Session, request: StackRequest, result: HostResult) -> None:
-        Rotation(session, request, result, options, reporter, ()).of(_generated(turns, request, result))
+        rotation = Rotation(session, request, result, options, reporter, ())
+        rotation.command = f"provision secrets rotate {name}"
+        rotation.of(_generated(turns, request, result))
 
     return run_on_hosts("secrets rotate", options, reporter, work)[0]
 

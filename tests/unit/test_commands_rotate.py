@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from test_commands_converge import A, Silent, World
 
-from provisioner import vault
+from provisioner import audit, vault
 from provisioner.commands.options import Options
 from provisioner.commands.rotate import GROUPS, chosen, rotate
 from provisioner.errors import Exit, UsageError
@@ -55,6 +56,14 @@ def test_a_secret_gets_a_new_value_on_both_sides_and_nothing_else_does(one: Worl
     assert changes[-1].id == "file:secrets.json", "the host's own document comes last"
     told = {each.id: each.change.reason.rpartition("; ")[2] for each in changes if each.id.startswith("file:")}
     assert set(told.values()) == {"a new value"}, told
+
+
+def test_the_log_says_which_command_changed_what(one: World) -> None:
+    audit.path(A).unlink()
+    turn(one, "login")
+    lines = [json.loads(line) for line in audit.path(A).read_text().splitlines()]
+    assert {line["command"] for line in lines} == {"provision secrets rotate login"}
+    assert [line["result"] for line in lines if line["resource"] == "file:secrets.json"] == ["ok"]
 
 
 def test_the_earlier_values_are_back_on_both_sides_when_the_verification_fails(one: World) -> None:
