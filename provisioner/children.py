@@ -7,8 +7,8 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provisioner.secrets import Secret
@@ -34,29 +34,9 @@ def output(words: Sequence[str], folder: Path, *, seconds: float, room: int, wit
 
     What it prints counts as secret, so that `masked` takes it out of its stderr. Raises Trouble where it cannot
     start, fails, takes over `seconds` or prints over `room` bytes."""
-    try:
-        # A session of its own: nothing in it can ask on the terminal, and all of it is ended together.
-        child = subprocess.Popen(
-            list(words),
-            cwd=folder,
-            env={name: value for name, value in os.environ.items() if name not in without},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        raise Trouble(f"cannot start ({getattr(error, 'strerror', None) or error})") from None
-    try:
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    with _started(words, folder, env, subprocess.DEVNULL) as child:
         printed, said = _read(child, time.monotonic() + seconds, seconds, room)
-    finally:
-        if child.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-        for pipe in (child.stdout, child.stderr):
-            if pipe is not None:
-                pipe.close()
     for line in printed.decode("utf-8", "replace").splitlines():
         Secret(line)
     if child.returncode:
@@ -65,7 +45,70 @@ def output(words: Sequence[str], folder: Path, *, seconds: float, room: int, wit
     return printed
 
 
-def _read(child: subprocess.Popen[bytes], end: float, seconds: float, room: int) -> tuple[bytes, bytes]:
+def talk(
+    words: Sequence[str],
+    folder: Path,
+    *,
+    env: Mapping[str, str],
+    script: Path,
+    seconds: float,
+    room: int,
+    on_line: Callable[[bytes], None],
+) -> tuple[int, str]:
+    """A command that reads `script` on stdin; each whole line of its stdout goes to `on_line` when it comes. Gives
+    its exit code (negative: a signal's number) and the end of its stderr. Raises Trouble as `output` does, but not
+    for an exit code."""
+    rest = bytearray()
+
+    def take(data: bytes) -> None:
+        rest.extend(data)
+        *lines, last = bytes(rest).split(b"\n")
+        rest[:] = last
+        for line in lines:
+            on_line(line)
+
+    with script.open("rb") as source, _started(words, folder, env, source.fileno()) as child:
+        _, said = _read(child, time.monotonic() + seconds, seconds, room, take)
+    return child.returncode, said.decode("utf-8", "replace")
+
+
+@contextmanager
+def _started(
+    words: Sequence[str], folder: Path, env: Mapping[str, str], stdin: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is not there any more afterwards, nor what it started."""
+    try:
+        # A session of its own: nothing in it can ask on the terminal, and all of it is ended together.
+        child = subprocess.Popen(
+            list(words),
+            cwd=folder,
+            env=dict(env),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise Trouble(f"cannot start ({getattr(error, 'strerror', None) or error})") from None
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _read(
+    child: subprocess.Popen[bytes],
+    end: float,
+    seconds: float,
+    room: int,
+    on_output: Callable[[bytes], None] = lambda data: None,
+) -> tuple[bytes, bytes]:
     """stdout and the end of stderr, of a command that has ended by then."""
     printed, said = bytearray(), bytearray()
     assert child.stdout is not None
@@ -87,6 +130,8 @@ def _read(child: subprocess.Popen[bytes], end: float, seconds: float, room: int)
                 if not data:
                     waiting.unregister(key.fileobj)
                 key.data.extend(data)
+                if key.data is printed and len(printed) <= room:
+                    on_output(data)
             del said[:-_SAID]
             if len(printed) > room:
                 raise Trouble(f"printed over {room // 1024} KiB")

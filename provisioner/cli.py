@@ -92,11 +92,15 @@ def _(call: Call) -> Exit:
 def _(
     call: Call,
     tracking_uri: Annotated[str, typer.Option(metavar="URL", help="Any MLflow server, instead of --host.")] = "",
+    client: Annotated[
+        str, typer.Option(metavar="PYTHON", help="Let the MLflow in this Python or virtual environment do it.")
+    ] = "",
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="With --client: where the test run goes.")] = "",
 ) -> Exit:
     """Log a test run the way a client does and read it back."""
     from provisioner.commands.verify import verify
 
-    return verify(call.options, call.reporter, tracking_uri)
+    return verify(call.options, call.reporter, tracking_uri, client, experiment)
 
 
 @command(commands, "env")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import time
+from collections.abc import Callable
 
 from provisioner.commands.access import ways
 from provisioner.commands.converge import fill, take
@@ -11,18 +14,25 @@ from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import look_at_record
 from provisioner.engine.check import Check
-from provisioner.errors import Exit, ProvisionError
+from provisioner.errors import Exit, ProvisionError, UsageError
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.transport.base import Session
+from provisioner.verify.run import Outcome
 from provisioner.verify.run import verify as run_checks
-from provisioner.verify.target import target_from
 
 
-def verify(options: Options, reporter: Reporter, tracking_uri: str = "") -> Exit:
-    """All checks; exit 5 when one fails."""
+def verify(
+    options: Options, reporter: Reporter, tracking_uri: str = "", client: str = "", experiment: str = ""
+) -> Exit:
+    """All checks; exit 5 when one fails. `client` is a Python whose MLflow makes them, in `experiment`."""
     if tracking_uri:
-        return _foreign(reporter, tracking_uri)
+        return _foreign(reporter, tracking_uri, client, experiment)
+    if client or experiment:
+        raise UsageError(
+            "--client and --experiment go with --tracking-uri.",
+            next='eval "$(provision env)" and add --tracking-uri "$MLFLOW_TRACKING_URI"',
+        )
 
     def work(session: Session, request: StackRequest, result: HostResult) -> None:
         view = look_at_record(session, request)
@@ -41,16 +51,57 @@ def verify(options: Options, reporter: Reporter, tracking_uri: str = "") -> Exit
     return run_on_hosts("verify", options, reporter, work)[0]
 
 
-def _foreign(reporter: Reporter, url: str) -> Exit:
-    target = target_from(url, os.environ)
-    result = HostResult(target.url, url=target.url)
+def _foreign(reporter: Reporter, uri: str, client: str, experiment: str) -> Exit:
+    if client:
+        name, checks = _by_client(uri, client, experiment)
+    else:
+        name, checks = _by_http(uri, experiment)
+    result = HostResult(name, url=name)
+    if re.match(r"[^/]*//[^/@:]*:[^/@]+@", uri):
+        result.warnings.append("everybody on this machine sees a password in the address: it is an argument")
     begun = time.monotonic()
     reporter.connected(result)
-    outcome = run_checks(target, on_check=lambda check: reporter.check(result, check))
     try:
-        take(result, outcome, reporter)
+        take(result, checks(lambda check: reporter.check(result, check)), reporter)
     except ProvisionError as error:
         result.error, result.exit = error, error.exit
     result.seconds = time.monotonic() - begun
     reporter.finished("verify", [result], result.seconds)
     return result.exit
+
+
+Checks = Callable[[Callable[[Check], None]], Outcome]
+
+
+def _by_http(uri: str, experiment: str) -> tuple[str, Checks]:
+    from provisioner.verify.environment import is_host, scheme_of, target_from
+
+    if scheme_of(uri) not in ("http", "https") and not is_host(uri):
+        from provisioner.verify.client import shown
+
+        raise UsageError(
+            f"{shown(uri) or 'An empty address'} is understood by MLflow's own client only.",
+            why="This tool itself speaks to tracking servers at http:// and https:// addresses.",
+            next=f"provision verify --tracking-uri {shlex.quote(shown(uri))} --client PYTHON\n"
+            "PYTHON is an interpreter or a virtual environment with MLflow in it, and what MLflow needs for it",
+        )
+    target = target_from(uri, os.environ)
+    if experiment:
+        raise UsageError("--experiment goes with --client.", next="leave it out, or add --client PYTHON")
+    return target.url, lambda on_check: run_checks(target, on_check=on_check)
+
+
+def _by_client(uri: str, client: str, experiment: str) -> tuple[str, Checks]:
+    from provisioner.verify.client import interpreter, shown, verify
+    from provisioner.verify.clientfaults import scheme_known
+    from provisioner.verify.context import NAME
+
+    if any(ord(c) < 32 or ord(c) == 127 for c in uri + experiment):
+        raise UsageError("The address or the experiment's name contains a control character.")
+    if scheme_known(uri) == "databricks" and not experiment:
+        raise UsageError(
+            "Databricks names experiments by a path in the workspace.",
+            next="add --experiment /Users/YOU@EXAMPLE.COM/provision-verify",
+        )
+    python = interpreter(client)
+    return shown(uri), lambda on_check: verify(uri, python, experiment or NAME, os.environ, on_check=on_check)

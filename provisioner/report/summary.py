@@ -201,7 +201,10 @@ def _planned(result: HostResult, width: int, verbose: int) -> list[str]:
 
 
 def _verified(result: HostResult, width: int) -> list[str]:
-    lines = ["", f"Verified in {result.seconds:.1f} s: {tally(result.checks)}."]
+    # What was left out because an earlier check was says nothing new.
+    left = [check for check in result.checks if check.status == "skip" and not check.detail.startswith("needs ")]
+    lines = [line for check in left for line in check_lines(check, width)]
+    lines += ["", f"Verified in {result.seconds:.1f} s: {tally(result.checks)}."]
     if result.vantage == "ssh":
         lines.append(_THROUGH_SSH)
     if result.run_url:

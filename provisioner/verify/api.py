@@ -34,7 +34,9 @@ class Api:
 
     def __init__(self, target: Target, deadline: Deadline):
         self.target = target
-        self.client = Client(deadline, target.origin, target.connect, target.ca_file, target.ca, target.insecure)
+        self.client = Client(
+            deadline, target.origin, target.connect, target.ca_file, target.ca, target.insecure, target.client_cert
+        )
         self._login = target.authorization()
 
     def raw(
@@ -86,9 +88,9 @@ class Api:
             response = self.raw(method, path, body=body, headers=sent, login=login)
         except HttpError as error:
             raise faults.answered(self.target, error, doing) from None
-        data = _object(response.body)
+        data = json_object(response.body)
         if response.status == 200 and data is None:
-            raise faults.not_mlflow(self.target, doing, response.body)
+            raise faults.not_mlflow(self.target, doing, response)
         data = data or {}
         code = data.get("error_code", "")
         return Answer(response, data, code if isinstance(code, str) else "")
@@ -106,7 +108,8 @@ class Api:
         self.client.close()
 
 
-def _object(body: bytes) -> Mapping[str, Any] | None:
+def json_object(body: bytes) -> Mapping[str, Any] | None:
+    """The JSON object in `body`, which every success of MLflow's API is; None for anything else."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

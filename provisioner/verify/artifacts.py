@@ -9,7 +9,7 @@ from provisioner.verify import faults
 from provisioner.verify.api import artifact_path, at, items, word
 from provisioner.verify.context import Context, Finding, Step
 from provisioner.verify.faults import Fault, shown
-from provisioner.verify.http import HttpError, Response
+from provisioner.verify.http import Client, HttpError, Response
 from provisioner.verify.s3 import s3_code
 from provisioner.verify.storefaults import blamed
 from provisioner.verify.target import Origin, origin_of
@@ -27,8 +27,9 @@ def upload(context: Context) -> Finding:
     for name, body in ((SMALL, context.run_id.encode()), (LARGE, context.payload)):
         path = artifact_path(context.artifact_uri, FOLDER, name)
         if path is None:
-            scheme = faults.clean(context.artifact_uri.partition(":")[0], 20)
-            return Finding(f"clients write to {scheme}:// with keys of their own; not tried", "skip")
+            from provisioner.verify import places
+
+            return places.elsewhere(context)
         headers = {"Content-Type": "application/octet-stream"}
         doing = f"upload of {_sized(len(body))}"
         try:
@@ -126,7 +127,7 @@ def by_presigned_url(context: Context, path: str, size: int) -> tuple[bytes, str
     try:
         origin = origin_of(url)
     except ValueError:
-        raise faults.not_mlflow(context.target, "download address", b"") from None
+        raise faults.not_mlflow(context.target, "download address", answer.response) from None
     parts = urlsplit(url)
     where = f"{_sized(size)} by the URL that MLflow hands out\n{shown(origin, parts.path)}"
     headers = {"Range": f"bytes=0-{size - 1}"}
@@ -134,14 +135,16 @@ def by_presigned_url(context: Context, path: str, size: int) -> tuple[bytes, str
     if isinstance(given, Mapping):
         headers |= {k: v for k, v in given.items() if isinstance(k, str) and isinstance(v, str)}
     request = f"{parts.path or '/'}?{parts.query}"
+    client = _signed(context, origin)
     try:
         # No login is sent along: the signature is one, and S3 refuses two.
         timeout = 25 if origin == context.target.origin else 12
-        response = context.api.client.request(
-            "GET", origin, request, headers=headers, timeout=timeout, limit=size + 65536
-        )
+        response = client.request("GET", origin, request, headers=headers, timeout=timeout, limit=size + 65536)
     except HttpError as error:
         raise _no_way(context, origin, where, error) from None
+    finally:
+        if client is not context.api.client:
+            client.close()
     if origin.loopback and not context.target.origin.loopback:
         raise _loopback(context, origin, f"{where}\nanswers here only because this machine is {origin.host} too")
     if response.status not in (200, 206):
@@ -150,7 +153,24 @@ def by_presigned_url(context: Context, path: str, size: int) -> tuple[bytes, str
     return response.body, "by the URL that MLflow hands out" if same else f"straight from {origin}"
 
 
+def _signed(context: Context, origin: Origin) -> Client:
+    """Who fetches a signed address: with MLflow's 3.17 client another session, which trusts what requests trusts
+    and reads neither MLFLOW_TRACKING_SERVER_CERT_PATH nor _CLIENT_CERT_PATH (http_artifact_repo.py)."""
+    target = context.target
+    if origin.scheme != "https" or target.bundle is None or target.bundle == target.ca_file or target.insecure:
+        return context.api.client
+    return Client(context.deadline, target.origin, target.connect, target.bundle)
+
+
 def _no_way(context: Context, origin: Origin, where: str, error: HttpError) -> Fault:
+    if error.kind == "tls" and context.target.bundle and "certificate" in str(error):
+        return Fault(
+            "download-ca",
+            f"{where}\n{error}",
+            what="Runs and uploads work. load_model() and download_artifacts() fail with this environment.",
+            why=f"Clients fetch {origin} with the CAs of REQUESTS_CA_BUNDLE, not of MLFLOW_TRACKING_SERVER_CERT_PATH.",
+            owner="set REQUESTS_CA_BUNDLE to a file with that CA, and the public ones if they are needed",
+        )
     if origin.loopback and not context.target.origin.loopback:
         return _loopback(context, origin, f"{where}\n{error}: {origin.host} is this machine")
     if origin == context.target.origin:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 
 from provisioner.verify import faults
+from provisioner.verify.api import json_object
 from provisioner.verify.context import Context, Finding, Step
-from provisioner.verify.http import HttpError
+from provisioner.verify.faults import Fault
+from provisioner.verify.http import Client, HttpError
 from provisioner.verify.target import Target
 
 _SEARCH = "experiments/search"
@@ -24,11 +27,13 @@ def reach(context: Context) -> Finding:
             "POST", f"/api/2.0/mlflow/{_SEARCH}", body=b'{"max_results": 1}', headers=headers, login=False
         )
     except HttpError as error:
+        if error.kind == "tls" and _system_trusts(context):
+            raise _unread(target, error) from None
         raise faults.unreachable(target, error) from None
     status = context.anonymous.status
     if status in (502, 504) or (status == 503 and b"error_code" not in context.anonymous.body):
         raise faults.refused(target, context.anonymous, "first request")
-    if 300 <= status < 400:
+    if 300 <= status < 400 and not target.has_login:
         raise faults.redirected(target, context.anonymous, "first request")
     if context.anonymous.body[:300].find(b"plain HTTP request was sent") >= 0:
         raise faults.refused(target, context.anonymous, "first request")
@@ -39,6 +44,32 @@ def reach(context: Context) -> Finding:
             f"export NO_PROXY={target.origin.host}",
         )
     return Finding(f"{target.origin}" + (" through the SSH connection" if target.connect else ""))
+
+
+def _system_trusts(context: Context) -> bool:
+    """The server's CA is in this system's store, which Python's requests, and so MLflow, does not read."""
+    target = context.target
+    if target.ca_file is None or target.ca_file != target.bundle:
+        return False
+    client = Client(context.deadline, target.origin, target.connect, client_cert=target.client_cert)
+    try:
+        client.request("GET", target.origin, f"{target.prefix}/version", limit=65536)
+    except HttpError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _unread(target: Target, error: HttpError) -> Fault:
+    store = ssl.get_default_verify_paths().cafile
+    return Fault(
+        "tls-ca",
+        str(error),
+        what="Python clients refuse to talk to this server; browsers and curl on this machine do not.",
+        why="Its CA is in this system's store. Python's requests reads a list of its own, and so does MLflow.",
+        owner=f"set REQUESTS_CA_BUNDLE={store}" if store else "set REQUESTS_CA_BUNDLE to the system's list of CAs",
+    )
 
 
 def _proxy(target: Target) -> str:
@@ -58,7 +89,13 @@ def host_header(context: Context) -> str:
     """MLflow 3.5+ answers 403 to a Host header it was not told about; /health and /version are exempt."""
     assert context.anonymous is not None
     if context.target.has_login:
-        context.answer = context.api.call("POST", _SEARCH, {"max_results": 1}, doing="search with the login")
+        try:
+            context.answer = context.api.call("POST", _SEARCH, {"max_results": 1}, doing="search with the login")
+        except Fault as fault:
+            if fault.id not in ("not-mlflow", "redirect"):
+                raise
+            # Nothing was refused for its Host header; what it is instead is the search's to tell.
+            return context.target.origin.netloc
         response = context.answer.response
     else:
         response = context.anonymous
@@ -74,32 +111,47 @@ def login(context: Context) -> str:
     target, anonymous = context.target, context.anonymous
     if context.answer is not None and context.answer.response.status == 401:
         raise faults.refused(target, context.answer.response, "search with the login")
+    if context.answer is not None and 300 <= context.answer.response.status < 400:
+        raise faults.redirected(target, context.answer.response, "search with the login")
     if not target.has_login:
         if anonymous.status == 401:
             raise faults.refused(target, anonymous, "search without a login")
         return "none wanted"
-    if anonymous.status == 200:
+    if anonymous.status == 200 and json_object(anonymous.body) is not None:
         raise faults.open_door(target)
     return f"{target.username or 'token'}; without it {anonymous.status}"
 
 
 def tracking_api(context: Context) -> str:
     """MLflow's API answers a search from its database (facts: /health is 200 without a database)."""
-    answer = context.answer or context.api.call("POST", _SEARCH, {"max_results": 1}, doing="search")
-    if not answer.ok:
-        raise faults.refused(context.target, answer.response, "search")
+    try:
+        answer = context.answer or context.api.call("POST", _SEARCH, {"max_results": 1}, doing="search")
+        if not answer.ok:
+            raise faults.refused(context.target, answer.response, "search")
+    except Fault as fault:
+        if fault.id != "not-mlflow" or fault.response is None:
+            raise
+        from provisioner.verify import strangers
+
+        raise strangers.fault(context.api, context.target, fault.response, "search") from None
     return ""
 
 
-def browser(context: Context) -> str:
+def browser(context: Context) -> Finding:
     """What a browser does on MLflow's page: a POST with the page's own Origin."""
     origin = str(context.target.origin)
     answer = context.api.call(
         "POST", _PAGE, {"max_results": 1}, doing=f"POST with Origin {origin}", headers={"Origin": origin}
     )
-    if not answer.ok:
-        raise faults.refused(context.target, answer.response, f"POST with Origin {origin}")
-    return f"POST with Origin {origin}"
+    if answer.ok:
+        return Finding(f"POST with Origin {origin}")
+    fault = faults.refused(context.target, answer.response, f"POST with Origin {origin}")
+    if fault.id != "cors" or context.target.repair is not None:
+        raise fault
+    # A bare `mlflow server` does this to everyone but its own machine. Clients work; what browsers lose is told.
+    return Finding(
+        f"the page opens in a browser, its lists stay empty: POST with Origin {origin} is refused", "warn", fault.owner
+    )
 
 
 def foreign_origin(context: Context) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import urljoin, urlsplit
 
 from provisioner.secrets import masked
 from provisioner.verify.http import HttpError, Response
@@ -14,9 +15,19 @@ class Fault(Exception):
     """A check that failed. `id` names the kind of fault (stable, in JSON), `detail` what was seen,
     `what` what users lose, `why` the cause as far as it shows from outside; `step` is the step of
     `provision` that repairs it (empty: all steps; None: none does), `owner` the advice to whoever
-    runs a server that is not ours, or to whom no step helps."""
+    runs a server that is not ours, or to whom no step helps; `response` the answer that is not MLflow's."""
 
-    def __init__(self, id: str, detail: str, *, what: str, why: str = "", step: str | None = None, owner: str = ""):
+    def __init__(
+        self,
+        id: str,
+        detail: str,
+        *,
+        what: str,
+        why: str = "",
+        step: str | None = None,
+        owner: str = "",
+        response: Response | None = None,
+    ):
         super().__init__(detail)
         self.id = id
         self.detail = detail
@@ -24,6 +35,7 @@ class Fault(Exception):
         self.why = why
         self.step = step
         self.owner = owner
+        self.response = response
 
     def next(self, target: Target) -> str:
         """The next command, or the advice where no command of ours applies."""
@@ -86,8 +98,16 @@ def _tls(target: Target, text: str) -> Fault:
     if "expired" in lower or "not yet valid" in lower:
         why = "The certificate's time is over or has not begun; or this machine's clock is wrong."
         return Fault("tls-expired", text, what=what, why=why, step="proxy", owner="renew the certificate")
+    if text.startswith("the CA file"):
+        owner = "correct MLFLOW_TRACKING_SERVER_CERT_PATH"
+        return Fault("tls-ca-file", text, what=what, why=f"T{text[1:]}.", owner=owner)
+    if text.startswith("the client's certificate"):
+        owner = "correct MLFLOW_TRACKING_CLIENT_CERT_PATH: one PEM file with the certificate and its key"
+        return Fault("tls-client-cert", text, what=what, why=f"T{text[1:]}.", owner=owner)
     if "certificate" in lower:
-        why = "This machine does not know the CA that signed the certificate."
+        own = target.ca_file and target.ca_file != target.bundle
+        known = f"The CA in {clean(target.ca_file or '', 80)} is not the one" if own else "This machine knows no CA"
+        why = f"{known} that signed the certificate."
         owner = "set MLFLOW_TRACKING_SERVER_CERT_PATH and REQUESTS_CA_BUNDLE to the CA's file"
         return Fault("tls-ca", text, what=what, why=why, owner=owner)
     why = f"Port {target.origin.port} of {target.origin.host} does not speak TLS as asked."
@@ -120,7 +140,7 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
         return cors(target, said)
     if status == 401:
         return _login(target, said)
-    if status == 403:
+    if status == 403 and b"<Code>" not in body[:2000]:
         what = "This login may not do what a client does."
         return Fault(
             "permission",
@@ -144,16 +164,8 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
     if status == 400 and b"plain HTTP request was sent to HTTPS port" in body:
         why = f"Port {target.origin.port} speaks https."
         return Fault("scheme", said, what="Clients cannot use this URL.", why=why, owner="write https:// in the URL")
-    if status == 404:
-        why = "No MLflow at this URL: a wrong path prefix, another service, or a very old version."
-        return Fault(
-            "not-mlflow",
-            said,
-            what="Clients cannot use this URL.",
-            why=why,
-            step="proxy",
-            owner="check the URL",
-        )
+    if status in (404, 405) or (b"<Error>" in body[:2000] and b"<Code>" in body[:2000]):
+        return not_mlflow(target, doing, response)
     what = f"MLflow fails at: {doing}."
     return Fault(
         "server-error",
@@ -198,8 +210,12 @@ def _login(target: Target, said: str) -> Fault:
         owner = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)"
         return Fault("login-missing", said, what=what, owner=owner)
     what = "The login is refused: clients with these settings are locked out."
-    why = "The user name, password or token is not what the server knows."
-    owner = "correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if target.username and target.password:
+        why = f"The user name {clean(target.username, 40)} or its password is not what the server knows."
+        owner = "correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    else:
+        why = "The token is not what the server knows."
+        owner = "correct MLFLOW_TRACKING_TOKEN"
     return Fault("login-wrong", said, what=what, why=why, step="", owner=owner)
 
 
@@ -212,28 +228,68 @@ def open_door(target: Target) -> Fault:
 
 
 def redirected(target: Target, response: Response, doing: str) -> Fault:
-    """A redirect where MLflow answers itself: https enforced, a login page, a trailing slash."""
-    place = clean(response.headers.get("location", "").split("?")[0], 80)
+    """A redirect where MLflow answers itself: https enforced, a login page, another path."""
+    location = response.headers.get("location", "").split("?")[0]
+    place = clean(location, 80)
     detail = f"{doing}: HTTP {response.status} to {place or 'nowhere'}"
     what = "MLflow's clients get no answer at this URL."
-    why = "A proxy in front sends requests elsewhere."
-    owner = "use the URL without the detour"
+    wanted = _meant(urljoin(str(target.origin), location))
+    if wanted and wanted != target.url:
+        why = "The server wants https." if wanted.startswith("https:") and target.origin.scheme == "http" else ""
+        why = why or f"A proxy in front sends requests to {wanted}, and clients do not follow there."
+        return Fault("redirect", detail, what=what, why=why, step="proxy", owner=f"use the URL {wanted}")
+    if re.search(r"log-?in|sign-?in|oauth|auth|sso|saml", place, re.I):
+        return behind_login_page(target, detail)
+    why, owner = "A proxy in front sends requests elsewhere.", "use the URL without the detour"
     if place.startswith("https://") and target.origin.scheme == "http":
-        why, owner = "The server wants https.", f"use {place.split('/', 3)[0]}//{place.split('/', 3)[2]}"
-    elif re.search(r"login|oauth|auth|sso", place):
-        why, owner = (
-            "A login page for browsers is in front; clients need a token.",
-            "set MLFLOW_TRACKING_TOKEN",
-        )
+        why, owner = "The server wants https.", f"use the URL https://{clean(urlsplit(place).netloc, 100)}"
     return Fault("redirect", detail, what=what, why=why, step="proxy", owner=owner)
 
 
-def not_mlflow(target: Target, doing: str, body: bytes) -> Fault:
-    """Success in status only: a web page or broken JSON instead of MLflow's answer."""
-    kind = "a web page" if b"<html" in body[:2000].lower() else "no JSON of MLflow's"
-    what = "Clients cannot use this URL."
-    why = "Something else than MLflow answers here (a proxy's page, another service, a wrong path)."
-    return Fault("not-mlflow", f"{doing}: {kind}", what=what, why=why, step="proxy", owner="check the URL")
+def _meant(location: str) -> str:
+    """The tracking URI that a redirected API request stands for; empty when it went to something else."""
+    parts = urlsplit(location)
+    base, found, rest = parts.path.partition("/api/2.0/mlflow/")
+    if parts.scheme not in ("http", "https") or not found or not rest:
+        return ""
+    return clean(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{base}", 200)
+
+
+def behind_login_page(target: Target, detail: str) -> Fault:
+    """A proxy that asks for its login on a page (OAuth, SSO); MLflow's clients can send a header only."""
+    what = "A login page for browsers is in front of MLflow: Python clients do not get past it."
+    if target.has_login:
+        given = "token" if target.token is not None and not target.username else "user name and password"
+        why = f"The {given} of this environment is not what the page's proxy takes."
+    else:
+        why = "Requests without a login are sent to the page, and none is set in this environment."
+    owner = "ask its admin for a token for scripts, then set MLFLOW_TRACKING_TOKEN"
+    return Fault("redirect", detail, what=what, why=why, step="proxy", owner=owner)
+
+
+def login_page(body: bytes) -> bool:
+    """An HTML page with a field for a password."""
+    page = body[:262144].lower()
+    return b"<html" in page and re.search(rb"<input[^>]{0,300}type=[\"']?password", page) is not None
+
+
+def not_mlflow(target: Target, doing: str, response: Response, seen: str = "", *, elsewhere: str = "") -> Fault:
+    """An answer that is not MLflow's. `seen` says whose it looks like, `elsewhere` is where MLflow answers."""
+    if seen == "a login page for browsers":
+        return behind_login_page(target, f"{doing}: HTTP {response.status}, {seen}")
+    status = "" if response.status == 200 else f"HTTP {response.status} "
+    body = response.body
+    kind = "a web page" if b"<html" in body[:2000].lower() else f"no JSON of MLflow's: {quoted(body, 60)}"
+    detail = f"{doing}: {status}{kind}".rstrip(": ")
+    what = "Clients cannot use this URL: MLflow does not answer there."
+    if elsewhere:
+        why = f"MLflow answers at {elsewhere}, not at {target.url}."
+        return Fault("not-mlflow", detail, what=what, why=why, step="proxy", owner=f"use the URL {elsewhere}")
+    why = f"{target.url} is {seen}." if seen else "Something else than MLflow answers here."
+    if "uvicorn" in seen or "gunicorn" in seen:
+        why += " MLflow's own server looks so under a path (--static-prefix)."
+    owner = "the URL is what the browser shows of MLflow's page, without # and what follows it"
+    return Fault("not-mlflow", detail, what=what, why=why, step="proxy", owner=owner, response=response)
 
 
 def shown(origin: Origin, path: str, limit: int = 60) -> str:

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import Literal
 
 from provisioner.values import dataclass
@@ -128,6 +129,8 @@ class Client:
     ca_file: str | None = None
     ca: str | None = None
     insecure: bool = False
+    client_cert: str | None = None
+    """PEM file with a certificate and its key, shown to `carry` alone."""
     _lines: dict[Origin, _Line] = field(default_factory=dict)
 
     def request(
@@ -226,21 +229,31 @@ class Client:
             return sock
         try:
             sock.settimeout(deadline.remaining)
-            return self._tls().wrap_socket(sock, server_hostname=origin.host)
+            return self._tls(origin).wrap_socket(sock, server_hostname=origin.host)
         except BaseException:
             sock.close()
             raise
 
-    def _tls(self) -> ssl.SSLContext:
-        if self.insecure:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            return context
+    def _tls(self, origin: Origin) -> ssl.SSLContext:
         try:
-            return ssl.create_default_context(cafile=self.ca_file, cadata=self.ca)
+            if self.insecure:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            elif self.ca_file and Path(self.ca_file).is_dir():
+                context = ssl.create_default_context(capath=self.ca_file)
+            else:
+                context = ssl.create_default_context(cafile=self.ca_file, cadata=self.ca)
         except OSError as error:
-            raise HttpError("tls", f"the CA file cannot be read: {error.strerror or error}") from None
+            raise HttpError("tls", f"the CA file {self.ca_file} cannot be read: {error.strerror or error}") from None
+        if self.client_cert and origin == self.carry:
+            try:
+                # An encrypted key would make OpenSSL ask on the terminal.
+                context.load_cert_chain(self.client_cert, password="")  # none, not a password
+            except OSError as error:
+                text = error.strerror or str(error)
+                raise HttpError("tls", f"the client's certificate {self.client_cert} cannot be used: {text}") from None
+        return context
 
     def close(self) -> None:
         for line in self._lines.values():

@@ -28,7 +28,7 @@ def registry(context: Context) -> Finding:
     version = api.must("POST", "model-versions/create", fields, doing="model version")
     number = word(version, "model_version", "version")
     if not number.isdecimal():
-        raise faults.not_mlflow(context.target, "model version", b"")
+        raise _wrong("the new version has no number")
     context.model_version = number
     got = api.must("GET", "model-versions/get", {"name": context.name, "version": number}, doing="model version")
     if (word(got, "model_version", "run_id"), word(got, "model_version", "source")) != (

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ipaddress
 import socket
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from provisioner.errors import UsageError
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
 
@@ -84,6 +83,9 @@ class Target:
     ca_file: str | None = None
     ca: str | None = None
     """PEM of the only roots that are trusted; None: those of `ca_file`, else the system's."""
+    bundle: str | None = None
+    """The roots by which MLflow's client judges a signed download address; None: the same as the URL's."""
+    client_cert: str | None = None
     insecure: bool = False
     connect: Connect | None = None
     repair: str | None = None
@@ -112,35 +114,3 @@ class Target:
             pair = f"{self.username}:{self.password.reveal()}".encode()
             return "Basic " + b64encode(pair).decode("ascii")
         return f"Bearer {self.token.reveal()}" if self.token is not None else None
-
-
-def target_from(url: str, env: Mapping[str, str]) -> Target:
-    """The target of `verify --tracking-uri URL`, with MLflow's own variables from `env`
-    (MLFLOW_TRACKING_USERNAME, _PASSWORD, _TOKEN, _SERVER_CERT_PATH, _INSECURE_TLS).
-
-    A login inside the URL is taken out of it. Raises `UsageError` for anything that is not an
-    http(s) URL.
-    """
-    try:
-        origin = origin_of(url)
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise UsageError(
-            "The tracking URI cannot be used.",
-            why=f"{error}.",
-            next="give a URL such as http://mlflow.example.com:5000",
-        ) from None
-    username = env.get("MLFLOW_TRACKING_USERNAME", "") or unquote(parts.username or "")
-    password = env.get("MLFLOW_TRACKING_PASSWORD", "") or unquote(parts.password or "")
-    token = env.get("MLFLOW_TRACKING_TOKEN", "")
-    for name, value in (("user name", username), ("password", password), ("token", token)):
-        if any(ord(c) < 32 or ord(c) == 127 for c in value):
-            raise UsageError(f"The {name} contains a control character.", next="set it again without one")
-    return Target(
-        url=f"{origin}{parts.path.rstrip('/')}",
-        username=username,
-        password=Secret(password) if password else None,
-        token=Secret(token) if token else None,
-        ca_file=env.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or None,
-        insecure=env.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"),
-    )

@@ -24,11 +24,12 @@ from provisioner.secrets import Secret
 from provisioner.verify import faults
 from provisioner.verify.api import artifact_path
 from provisioner.verify.deadline import Deadline, bounded
+from provisioner.verify.environment import target_from
 from provisioner.verify.http import Client, HttpError, Response
 from provisioner.verify.quick import quick
 from provisioner.verify.run import verify
 from provisioner.verify.s3 import StoreAccess, bucket_names, s3_code, s3_request
-from provisioner.verify.target import Origin, Target, origin_of, target_from
+from provisioner.verify.target import Origin, Target, origin_of
 
 Serve = Callable[[Callable[[socket.socket], None]], Origin]
 
@@ -251,11 +252,15 @@ def test_mlflows_own_variables_give_the_login_and_the_ca() -> None:
         "MLFLOW_TRACKING_USERNAME": "ann",
         "MLFLOW_TRACKING_PASSWORD": "s3cret!",
         "MLFLOW_TRACKING_SERVER_CERT_PATH": "/ca.pem",
-        "MLFLOW_TRACKING_INSECURE_TLS": "true",
+        "MLFLOW_TRACKING_CLIENT_CERT_PATH": "/me.pem",
+        "REQUESTS_CA_BUNDLE": "/all.pem",
     }
     target = target_from("https://MLflow.example.com:443/team/", env)
     assert target.url == "https://mlflow.example.com/team"
-    assert (target.username, target.ca_file, target.insecure) == ("ann", "/ca.pem", True)
+    assert (target.username, target.ca_file, target.bundle) == ("ann", "/ca.pem", "/all.pem")
+    assert (target.client_cert, target.insecure) == ("/me.pem", False)
+    assert target_from("https://a", {"MLFLOW_TRACKING_INSECURE_TLS": "true"}).insecure
+    assert target_from("https://a", {"REQUESTS_CA_BUNDLE": "/all.pem"}).ca_file == "/all.pem"
     assert target.password == Secret("s3cret!")
     assert "s3cret" not in repr(target)
     assert target_from("http://a", {"MLFLOW_TRACKING_TOKEN": "tok"}).authorization() == "Bearer tok"
