@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from provisioner.children import Trouble, talk
 from provisioner.engine.check import Check, Status
 from provisioner.errors import UsageError
-from provisioner.secrets import Secret
+from provisioner.secrets import Secret, masked
 from provisioner.values import dataclass
 from provisioner.verify.clientfaults import Failure, fault_of, readable
 from provisioner.verify.context import MARK
@@ -153,24 +153,29 @@ def verify(
         )
     except Trouble as trouble:
         if not told.begun:
-            raise UsageError(f"{python} {trouble.how}.", why=clean(trouble.said), next=_NAME_ONE) from None
+            raise UsageError(f"{python} {trouble.how}.", why=_last(trouble.said), next=_NAME_ONE) from None
         fault = Fault(
             "time",
             trouble.how,
             what=f"MLflow's client does not come to an end at: {_TITLES[told.begun][0]}.",
-            why=clean(trouble.said, 300) or "The server, or something on the way to it, does not answer.",
+            why=_last(trouble.said) or "The server, or something on the way to it, does not answer.",
         )
     else:
         if told.failure is not None:
             fault = fault_of(told.failure, uri, shown(uri), str(python))
         elif code or len(told.checks) < len(_TITLES):
             if not told.begun:
-                raise UsageError(f"{python} is no Python that can be used.", why=clean(said[-300:]), next=_NAME_ONE)
+                raise UsageError(f"{python} is no Python that can be used.", why=_last(said), next=_NAME_ONE)
             ended = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
-            fault = Fault("unexpected", ended, what=f"The client {ended}.", why=clean(said[-300:], 300))
+            fault = Fault("unexpected", ended, what=f"The client {ended}.", why=_last(said))
     if fault is not None:
         told.add("fail", fault.detail, fault.owner or None)
     return _outcome(told, fault, uri, begun)
+
+
+def _last(said: str) -> str:
+    """The end of what it said on stderr; masked before it is cut, or the rest of a secret would be left."""
+    return clean(masked(said)[-300:], 300)
 
 
 def _outcome(told: _Told, fault: Fault | None, uri: str, begun: float) -> Outcome:

@@ -38,7 +38,8 @@ def wrong(name):
         return
     if KIND == "hang":
         child = subprocess.Popen(["sleep", "600"])
-        STORE.with_name("pids").write_text(f"{os.getpid()} {child.pid}")
+        STORE.with_name("new").write_text(f"{os.getpid()} {child.pid}")
+        STORE.with_name("new").rename(STORE.with_name("pids"))
         time.sleep(600)
     if KIND == "die":
         print("last words with", os.environ.get("MLFLOW_TRACKING_PASSWORD"), file=sys.stderr, flush=True)

@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_client
 import pytest
 
+from provisioner import children
 from provisioner.commands.options import Options
 from provisioner.commands.verify import verify as command
 from provisioner.engine.check import Check
@@ -121,25 +124,39 @@ def test_a_failure_is_told_in_words_and_the_run_is_taken_away_again(
     assert set(left.values()) <= {("FAILED", "deleted")}
 
 
-def test_a_client_that_hangs_is_ended_with_all_that_it_started(verify: Verify, store: Path) -> None:
-    outcome = verify("log_param:hang", budget_seconds=4.0)
+def alive(pid: str) -> bool:
+    """Whether a process still runs: one that is over has no command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
+def test_a_client_that_hangs_is_ended_with_all_that_it_started(
+    verify: Verify, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = store.with_name("pids")
+    # The time is over as soon as it hangs: nobody waits here, and a busy machine does not matter.
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 1000 * pids.exists(), sleep=time.sleep)
+    monkeypatch.setattr(children, "time", clock)
+    outcome = verify("log_param:hang")
     assert outcome.fault == "time"
     assert "parameter" in outcome.what
     assert [check.id for check in outcome.checks if check.status == "fail"] == ["parameter"]
-    for pid in store.with_name("pids").read_text().split():
-        state = Path(f"/proc/{pid}/stat")
-        assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    end = time.monotonic() + 30
+    while [pid for pid in pids.read_text().split() if alive(pid)]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_client_that_dies_is_told_with_its_last_words_but_no_secret(verify: Verify) -> None:
     outcome = verify("log_param:die", MLFLOW_TRACKING_PASSWORD="hush-hush-of-the-environment")
     assert "exit code 9" in outcome.what
-    assert "last words with (secret)" in outcome.why
+    assert "last words with" in outcome.why
+    assert "hush-hush" not in outcome.why
 
 
 def test_neither_address_nor_login_is_an_argument(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    from provisioner import children
-
     words: list[list[str]] = []
     popen = children.subprocess.Popen
 
