@@ -1,0 +1,119 @@
+"""Where hosts of one stack, each worked on by a thread of its own, wait for each other.
+
+A host comes, stays, and leaves: well when its work is done, with an error when it failed. Nobody waits for one that
+has left, and what needed it learns why it is missing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
+from typing import Any, TypeVar
+
+from provisioner.errors import Exit, ProvisionError
+from provisioner.values import dataclass
+
+T = TypeVar("T")
+_TICK = 0.5
+"""Seconds after which a waiting thread looks whether the command was interrupted."""
+
+
+@dataclass
+class _Round:
+    """What every host brings to one question, and its answer."""
+
+    brought: dict[str, Any] = field(default_factory=dict)
+    answer: Any = None
+    error: Exception | None = None
+    over: bool = False
+
+
+class Meeting:
+    """The hosts of one stack in one command, by name."""
+
+    def __init__(self, names: Iterable[str]):
+        self.names = tuple(names)
+        self._here = set(self.names)
+        self._left: dict[str, ProvisionError | None] = {}
+        self._told: set[str] = set()
+        self._rounds: dict[str, _Round] = {}
+        self._interrupted = False
+        self._changed = threading.Condition()
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nobody to wait for."""
+        return len(self.names) == 1
+
+    def agree(self, name: str, question: str, brought: T, decide: Callable[[Mapping[str, T]], Any]) -> Any:
+        """`decide` of what every host that is still here brought: asked once, the same answer or error for all."""
+        with self._changed:
+            one = self._rounds.setdefault(question, _Round())
+            one.brought[name] = brought
+            self._changed.notify_all()
+            self._until(lambda: one.over or self._here <= one.brought.keys())
+            if not one.over:
+                one.over = True
+                try:
+                    one.answer = decide({each: one.brought[each] for each in self.names if each in one.brought})
+                except Exception as error:
+                    one.error = error
+        if one.error is not None:
+            raise one.error
+        return one.answer
+
+    def tell(self, name: str, *what: str) -> None:
+        """`name` has done `what`: `step:database`."""
+        with self._changed:
+            self._told.update(f"{each}@{name}" for each in what)
+            self._changed.notify_all()
+
+    def wait(self, needs: Iterable[str]) -> None:
+        """Until `needs` (`step:database@db-1`) are done; ProvisionError when one never will be. Hosts that take no
+        part in this command count as done."""
+        for need in needs:
+            what, _, name = need.rpartition("@")
+            if name not in self.names:
+                continue
+            with self._changed:
+                self._until(lambda need=need, name=name: need in self._told or name in self._left)  # type: ignore[misc]
+                if need in self._told:
+                    continue
+                error = self._left[name]
+            raise ProvisionError(
+                f"waits for {what.removeprefix('step:')} on {name}, which did not get there",
+                why=error.what if error is not None else "",
+                next="mend that host first, then run the same command again: it goes on from here",
+                exit=Exit.FAILED if error is None else error.exit,
+            )
+
+    def turn(self, name: str, before: str) -> None:
+        """Until every host that is named before this one has told `before` or has left."""
+        earlier = self.names[: self.names.index(name)]
+        with self._changed:
+            self._until(lambda: all(f"{before}@{each}" in self._told or each in self._left for each in earlier))
+
+    def leave(self, name: str, error: ProvisionError | None) -> None:
+        """`name` takes no further part."""
+        with self._changed:
+            self._here.discard(name)
+            self._left.setdefault(name, error)
+            self._changed.notify_all()
+
+    def gone(self) -> dict[str, ProvisionError]:
+        """The hosts that have failed so far, and why."""
+        with self._changed:
+            return {name: error for name, error in self._left.items() if error is not None}
+
+    def interrupt(self) -> None:
+        """Nobody waits any longer."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            if self._interrupted:
+                raise ProvisionError("interrupted", exit=Exit.INTERRUPTED)
+            self._changed.wait(_TICK)
