@@ -25,6 +25,18 @@ def network(value: object) -> str:
     return str(found)
 
 
+def internal(value: object) -> str:
+    """A literal IP address of another host's view: neither loopback nor one that means every address."""
+    raw = checks.text(value, 'an IP address, like "10.151.0.1"', 45)
+    try:
+        found = ipaddress.ip_address(raw)
+    except ValueError as error:
+        raise ValueError('an IP address, like "10.151.0.1"') from error
+    if found.is_loopback or found.is_unspecified or found.is_multicast or found.is_link_local:
+        raise ValueError("an IP address that the stack's other hosts reach")
+    return str(found)
+
+
 def host_name(raw: str) -> str:
     """A DNS name or IP address in lower case; raises ValueError."""
     try:

@@ -75,19 +75,25 @@ def recall_record(stack: str) -> Recorded | None:
     return None if raw is None else record.parse_recorded(raw, "this machine", str(path))
 
 
-def remember_facts(stack: str, facts: Facts) -> None:
-    """Keep what decides where things are on the host: with it the next run sees all with one exec."""
+def remember_facts(stack: str, facts: Facts, place: str = "") -> None:
+    """Keep what decides where things are on the host: with it the next run sees all with one exec. `place` names
+    the host where the stack has several."""
     document = {name: getattr(facts, name) for name in _FACTS}
-    path = state.stack_dir(stack) / "facts.json"
+    path = _facts_file(stack, place)
     text = json.dumps(document).encode()
     if not path.is_file() or path.read_bytes() != text:
         state.write_private(path, text)
 
 
-def recall_facts(stack: str) -> Facts | None:
+def _facts_file(stack: str, place: str) -> Path:
+    folder = state.stack_dir(stack)
+    return folder / "hosts" / place / "facts.json" if place else folder / "facts.json"
+
+
+def recall_facts(stack: str, place: str = "") -> Facts | None:
     """What was remembered; None when nothing usable is there: it only ever saves a look."""
     try:
-        raw, _ = state.read_private(state.stack_dir(stack) / "facts.json", 64 * 1024)
+        raw, _ = state.read_private(_facts_file(stack, place), 64 * 1024)
         found = json.loads(raw) if raw else {}
         values = {name: found[name] for name in _FACTS}
         if not all(isinstance(values[name], str) for name in _FACTS):

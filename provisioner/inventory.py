@@ -6,12 +6,12 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner import addresses, checks, schema, set_option, sources, state, toml_lines
+from provisioner import addresses, checks, placement, schema, set_option, sources, state, toml_lines
 from provisioner.documents import Reading, read
 from provisioner.errors import UsageError
 from provisioner.schema_hosts import Host
@@ -34,6 +34,18 @@ class HostRequest:
     host_key: str | None = None
     jump: str | None = None
     sudo: str = "auto"
+    internal: str | None = None
+    """Address under which the stack's other hosts reach it, where it is not `address`."""
+    key_in_file: bool = field(default=False, compare=False)
+    """The inventory says which private key it is: commands to paste need not."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One host of a stack of several, and what it does."""
+
+    host: HostRequest
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,9 +59,10 @@ class StackRequest:
     inventory: Mapping[str, Any] | None = None
     file: str = ""
     """The inventory that --inventory named: commands to paste name it too. Empty for the default one."""
-    key_in_file: bool = False
-    """The inventory says which private key it is: commands to paste need not."""
-
+    parts: tuple[Part, ...] = ()
+    """All hosts of a stack of several; `host` is one of them, at first the one that clients use."""
+    selected: tuple[str, ...] = ()
+    """Names of those that --host chose; empty for all."""
     secret_sources: Mapping[str, sources.Source] = field(default_factory=dict)
     """Where the inventory says that secrets come from, by name."""
     brought: Mapping[str, Secret] = field(default_factory=dict)
@@ -60,6 +73,20 @@ class StackRequest:
     def as_recorded(self) -> StackRequest:
         """For commands that describe the stack as its host records it, whatever was edited here since."""
         return replace(self, flags={}, inventory=None, brought={})
+
+    @property
+    def place(self) -> str:
+        """Names this host among those of its stack in what this machine remembers; empty for a stack of one."""
+        return state.stack_id(self.host.address, self.host.port) if self.parts else ""
+
+    def each(self) -> tuple[StackRequest, ...]:
+        """The stack as it is worked on from each of its hosts that were chosen."""
+        if not self.parts:
+            return (self,)
+        chosen = [part.host for part in self.parts if part.host.name in (self.selected or (part.host.name,))]
+        # The one that clients use first: what is done once for all of them its thread does.
+        chosen.sort(key=lambda host: host != self.host)
+        return tuple(replace(self, host=host) for host in chosen)
 
 
 @dataclass(frozen=True)
@@ -100,9 +127,24 @@ def load(
     flags = set_option.flags(sets, options or {})
     entries = _entries(reading, flags, path)
     written = _entries(reading, Reading(), path)
+    roles = {**reading.roles, **flags.roles}
+
+    def identity_of(spec: str) -> str:
+        return _identity(spec, entries)
+
+    def connection(spec: str) -> HostRequest:
+        found = _connection(spec, entries, ssh_user, ssh_port, identity)
+        in_file = found.name in written and written[found.name].identity == found.identity
+        return replace(found, key_in_file=in_file)
+
     try:
-        chosen = _chosen(hosts, {**reading.roles, **flags.roles}, entries)
-        requests = [_connection(spec, entries, ssh_user, ssh_port, identity) for spec in chosen]
+        known = placement.placed(roles, identity_of)
+        chosen = _chosen(hosts, known, identity_of) if roles else dict(zip(hosts, hosts, strict=True))
+        requests = [connection(spec) for spec in chosen.values()]
+        parts: tuple[Part, ...] = ()
+        if len(known) > 1:
+            placement.judge(known, {**reading.values, **flags.values})
+            parts = tuple(Part(connection(chosen.get(key, each.spec)), each.roles) for key, each in known.items())
     except ValueError as error:
         raise UsageError(f"--host: expected {error}") from error
     if not requests:
@@ -115,6 +157,11 @@ def load(
     stacks: dict[str, StackRequest] = {}
     inventory = _absolute(reading.values, path.parent) if path is not None else None
     secret_sources = _sources(reading, path, explicit)
+    selected: tuple[str, ...] = ()
+    if parts:
+        # One stack, named by the host that clients use, whichever of its hosts are worked on.
+        selected = tuple(request.name for request in requests) if hosts else ()
+        requests = [next(part.host for part in parts if "proxy" in part.roles)]
     for request in requests:
         stack = StackRequest(
             state.stack_id(request.address, request.port),
@@ -122,7 +169,8 @@ def load(
             _absolute(flags.values, Path.cwd()),
             inventory,
             "" if path in (None, Path(DEFAULT)) else str(path),
-            request.name in written and written[request.name].identity == request.identity,
+            parts,
+            selected,
             secret_sources,
         )
         if stacks.setdefault(stack.id, stack) != stack:
@@ -191,29 +239,21 @@ def _sources(reading: Reading, path: Path | None, explicit: bool) -> dict[str, s
         raise UsageError(f"{path}: [{sources.TABLE}]: no home folder of that user") from error
 
 
-def _chosen(hosts: Sequence[str], roles: Mapping[str, tuple[str, ...]], entries: Mapping[str, Host]) -> list[str]:
-    """The hosts to work on, as --host or [roles] write them. With [roles], --host selects among them."""
-    placed = list(dict.fromkeys(spec for role in roles.values() for spec in role))
-    if not roles:
-        return list(hosts)
-    if not placed:
+def _chosen(
+    hosts: Sequence[str], known: Mapping[str, placement.Placed], identity: Callable[[str], str]
+) -> dict[str, str]:
+    """Those of `known` that --host selects, all without one, as they are to be reached."""
+    if not known:
         raise UsageError("[roles] names no host", next="name one, or leave [roles] out and use --host")
-    known = {_identity(spec, entries): spec for spec in reversed(placed)}
-    if len(known) > 1:
-        raise UsageError(
-            f"[roles] over several hosts is not available yet: {', '.join(sorted(known))}",
-            why="in this version every role of a stack is on one server",
-            next="give all roles the same host",
-        )
-    selected = []
+    selected: dict[str, str] = {}
     for spec in hosts:
         user, host, port = addresses.split_host(spec)
-        match = known.get(_identity(spec, entries))
-        if match is None:
+        key = identity(spec)
+        if key not in known:
             raise UsageError(f"--host {host} is not in [roles]", why="the inventory has: " + ", ".join(sorted(known)))
-        theirs_user, theirs, theirs_port = addresses.split_host(match)
-        selected.append(_spec(user or theirs_user, theirs, port or theirs_port))
-    return selected or list(known.values())
+        theirs_user, theirs, theirs_port = addresses.split_host(known[key].spec)
+        selected[key] = _spec(user or theirs_user, theirs, port or theirs_port)
+    return selected or {key: each.spec for key, each in known.items()}
 
 
 def _identity(spec: str, entries: Mapping[str, Host]) -> str:
@@ -254,6 +294,7 @@ def _connection(
         entry.host_key,
         entry.jump,
         entry.sudo,
+        entry.internal,
     )
 
 

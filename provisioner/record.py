@@ -12,6 +12,7 @@ import tomli_w
 from provisioner import addresses, checks, schema, toml_lines
 from provisioner.errors import Refused
 from provisioner.settings import RECORD, Installed, Recorded, Settings
+from provisioner.topology import ROLES, Member, Topology
 
 SCHEMA = 1
 LIMIT = 256 * 1024
@@ -54,6 +55,10 @@ def dump_recorded(settings: Settings, stack: str) -> str:
     if store.get("url") in (None, "default"):
         store.pop("url", None)
         store.pop("sha256", None)
+    if not settings.topology.single:
+        document["topology"] = [
+            {"name": m.name, "address": m.address, "roles": list(m.roles)} for m in settings.topology.members
+        ]
     for dotted, value in sorted(settings.foreign.items()):
         table, _, name = dotted.partition(".")
         if name:
@@ -91,6 +96,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
     stack = document.pop("stack", "")
     if not isinstance(stack, str) or len(stack) > 200 or not stack.isprintable():
         raise _unusable(host, path, "stack: expected a name")
+    topology = _topology(document.pop("topology", []), host, path)
     values: dict[str, Any] = {}
     foreign: dict[str, Any] = {}
     installed: Installed | None = None
@@ -115,7 +121,31 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
                     values[dotted] = keys[name].check(value)
                 except ValueError as error:
                     raise _unusable(host, path, f"{dotted}: expected {error}, not {checks.shown(value)}") from error
-    return Recorded(stack, values, installed, foreign)
+    return Recorded(stack, values, installed, foreign, topology)
+
+
+_MEMBER = {
+    "name": addresses.host_spec,
+    "address": addresses.internal,
+    "roles": checks.list_of(checks.one_of(*ROLES), len(ROLES)),
+}
+
+
+def _topology(value: object, host: str, path: str) -> Topology:
+    if not isinstance(value, list) or len(value) > 1000:
+        raise _unusable(host, path, "topology: expected a list of hosts")
+    members: list[Member] = []
+    for each in value:
+        if not isinstance(each, dict) or each.keys() != _MEMBER.keys():
+            raise _unusable(host, path, "topology: expected name, address and roles of each host")
+        try:
+            fields = {name: check(each[name]) for name, check in _MEMBER.items()}
+        except ValueError as error:
+            raise _unusable(host, path, f"topology: expected {error}") from error
+        members.append(Member(fields["name"], fields["address"], tuple(fields["roles"])))
+    if len({m.name for m in members}) != len(members):
+        raise _unusable(host, path, "topology: a host stands there twice")
+    return Topology(tuple(members))
 
 
 def _installed(value: object, host: str, path: str) -> Installed:

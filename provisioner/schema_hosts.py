@@ -60,6 +60,14 @@ class Host:
         shown="ssh's own",
         sticky=False,
     )
+    internal: str | None = _key(
+        None,
+        addresses.internal,
+        "With [roles] over several hosts: IP address under which the other hosts reach it.",
+        example='internal = "10.151.0.1"',
+        shown="the one that ssh reaches",
+        sticky=False,
+    )
     sudo: str = _key(
         "auto",
         checks.one_of("auto", "none"),
@@ -78,9 +86,11 @@ def _role(doc: str, example: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Roles:
-    """Which host does what; all the same host for now. Without this table `--host` says where."""
+    """Which host does what; one may have several roles. Without this table `--host` says where all of them are."""
 
-    store: tuple[str, ...] = _role("Hosts of the store.", example='store = ["mlflow-1"]')
+    store: tuple[str, ...] = _role("Host of the store.", example='store = ["mlflow-1"]')
     database: tuple[str, ...] = _role("Host of the database.", example='database = ["mlflow-1"]')
     mlflow: tuple[str, ...] = _role("Hosts of the tracking server.", example='mlflow = ["mlflow-1"]')
-    proxy: tuple[str, ...] = _role("Host of the address clients use.", example='proxy = ["mlflow-1"]')
+    proxy: tuple[str, ...] = _role(
+        "Host of the address clients use: of all, the one that they reach.", example='proxy = ["mlflow-1"]'
+    )

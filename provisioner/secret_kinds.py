@@ -12,6 +12,7 @@ from provisioner.certificates.material import OWN, ROOT
 from provisioner.errors import UsageError
 from provisioner.secrets import Secret, generate
 from provisioner.settings import Settings
+from provisioner.topology import ROLES, Here
 from provisioner.values import dataclass
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -31,6 +32,8 @@ class Kind:
     """Bytes at most, 0 for no such limit."""
     when: Callable[[Settings], bool] = lambda _settings: True
     """Whether a stack of these settings has this secret; one that is there stays when it is no longer needed."""
+    roles: tuple[str, ...] = ROLES
+    """The hosts that keep it, where a stack has several."""
 
 
 _PEMS = r"[A-Za-z0-9+/=]+:[A-Za-z0-9+/=,]+:[A-Za-z0-9+/=,]*"
@@ -48,24 +51,54 @@ def has_root(settings: Settings) -> bool:
 
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
 # takes the same. MLflow's own login wants 12 characters at least.
+_SERVER = ("mlflow",)
+_STORE = ("store",)
+_BUCKET = ("store", "mlflow")
+_DOOR = ("proxy",)
+_LOGINS = ("mlflow", "proxy")
 NAMES: Mapping[str, Kind] = {
-    "database.password": Kind("password of the database role", 8, 256, lambda: generate(32)),
-    "login": Kind("password of the account mlflow", 8, accounts.HIGH, lambda: generate(24), room=accounts.HIGH),
-    "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48)),
-    "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48)),
-    "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40)),
-    "store.root.user": Kind(
-        "name of the store's administrator", 3, 20, lambda: Secret("root" + generate(16).reveal()), r"[A-Za-z0-9_.-]+"
+    "database.password": Kind(
+        "password of the database role", 8, 256, lambda: generate(32), roles=("database", "mlflow")
     ),
-    "store.user.before": Kind("access key of the bucket's user before the last rotation", 3, 20, None, when=never),
-    "store.user.key": Kind("access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+"),
-    "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40)),
-    OWN: Kind("the certificate that was brought along, with its key", 64, CERTIFICATES, None, _PEMS, when=never),
-    ROOT: Kind("key and certificate of the stack's own root", 64, CERTIFICATES, new_root, _PEMS, when=has_root),
+    "login": Kind(
+        "password of the account mlflow", 8, accounts.HIGH, lambda: generate(24), room=accounts.HIGH, roles=_LOGINS
+    ),
+    "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48), roles=_SERVER),
+    "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48), roles=_SERVER),
+    "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40), roles=_STORE),
+    "store.root.user": Kind(
+        "name of the store's administrator",
+        3,
+        20,
+        lambda: Secret("root" + generate(16).reveal()),
+        r"[A-Za-z0-9_.-]+",
+        roles=_STORE,
+    ),
+    "store.user.before": Kind(
+        "access key of the bucket's user before the last rotation", 3, 20, None, when=never, roles=_STORE
+    ),
+    "store.user.key": Kind(
+        "access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+", roles=_BUCKET
+    ),
+    "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40), roles=_BUCKET),
+    OWN: Kind(
+        "the certificate that was brought along, with its key",
+        64,
+        CERTIFICATES,
+        None,
+        _PEMS,
+        when=never,
+        roles=_DOOR,
+    ),
+    ROOT: Kind(
+        "key and certificate of the stack's own root", 64, CERTIFICATES, new_root, _PEMS, when=has_root, roles=_DOOR
+    ),
 }
 
 
-_ACCOUNT = Kind("password of an account", accounts.LOW, accounts.HIGH, lambda: generate(24), room=accounts.HIGH)
+_ACCOUNT = Kind(
+    "password of an account", accounts.LOW, accounts.HIGH, lambda: generate(24), room=accounts.HIGH, roles=_LOGINS
+)
 
 
 def kind_of(name: str) -> Kind | None:
@@ -78,6 +111,12 @@ def wanted(settings: Settings) -> tuple[str, ...]:
     users = settings.access.users if settings.access.auth != "none" else ()
     names = [name for name, kind in NAMES.items() if kind.when(settings)]
     return (*names, *(accounts.secret_of(user) for user in users))
+
+
+def kept_by(name: str, here: Here) -> bool:
+    """Whether this host keeps the secret `name`: a role of its needs it. What a newer version made is kept by all."""
+    kind = kind_of(name)
+    return kind is None or here.holds(*kind.roles)
 
 
 MADE = tuple(name for name, kind in NAMES.items() if kind.make is not None)

@@ -45,6 +45,7 @@ class Recorded:
     values: Mapping[str, Any]
     installed: Installed | None = None
     foreign: Mapping[str, Any] = field(default_factory=dict)
+    topology: Topology = field(default_factory=Topology)
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def effective(flags: Mapping[str, Any], inventory: Mapping[str, Any], recorded: 
     settings = Settings(
         **{table: section(**chosen[table]) for table, section in schema.SETTINGS.items()},
         installed=recorded.installed if recorded and same_engine else None,
+        topology=recorded.topology if recorded else Topology(),
         foreign=dict(recorded.foreign) if recorded else {},
         origins=origins,
         stack=recorded.stack if recorded else "",
@@ -169,6 +171,11 @@ def binary(settings: Settings, hint: str | None = None) -> Binary:
         sha256=was.download or None,
         version=was.version,
     )
+
+
+def with_topology(settings: Settings, topology: Topology) -> Settings:
+    """`settings` on other hosts."""
+    return dataclasses.replace(settings, topology=topology)
 
 
 def with_installed(settings: Settings, installed: Installed) -> Settings:
@@ -209,6 +216,29 @@ def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
             continue
         keep = f"keep it: --set {key}={before}, and {key} out of the inventory"
         found.append(Switch(key, before, after, why, following or keep))
+    return tuple(found)
+
+
+def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
+    """The roles with data that other hosts shall have. `alone`: the address of the host that had them all, where
+    `before` is one host."""
+    found: list[Switch] = []
+    for role, what in (("store", "artifacts"), ("database", "experiments and runs")):
+        was = tuple(m.address for m in before.of(role)) or (alone,)
+        wanted = tuple(m.address for m in after.of(role)) or (alone,)
+        if set(was) != set(wanted):
+            shown = (", ".join(m.name for m in topology.of(role)) or alone for topology in (before, after))
+            old, new = (name or at for name, at in zip(shown, (was[0], wanted[0]), strict=True))
+            found.append(
+                Switch(
+                    f"roles.{role}",
+                    f"{old} ({was[0]})" if old != was[0] else old,
+                    f"{new} ({wanted[0]})" if new != wanted[0] else new,
+                    f"the {what} are on the old host, and the new one would start empty",
+                    f'keep the role where it is: [roles] {role} = ["{old}"]\n'
+                    f"to move: a stack of its own on the new host, its data copied over by hand, then clients to it",
+                )
+            )
     return tuple(found)
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from provisioner import accounts, state
 from provisioner.errors import ProvisionError, Refused
-from provisioner.secret_kinds import MADE, check, kind_of
+from provisioner.secret_kinds import MADE, check, kept_by, kind_of
 from provisioner.secrets import Secret
+from provisioner.topology import Here
 from provisioner.values import dataclass
 
 HOST_FILE = "/etc/provision/secrets.json"
@@ -226,6 +227,14 @@ def imported(current: Vault, document: Vault, *others: Vault) -> Vault:
         elif not seen:
             entries[name] = entry
     return replace(current, entries=dict(sorted(entries.items())))
+
+
+def part(vault: Vault, here: Here) -> Vault:
+    """What the host of `here` keeps of `vault`: all of it, where one host does everything."""
+    if here.topology.single:
+        return vault
+    mine = {name: entry for name, entry in vault.entries.items() if kept_by(name, here)}
+    return replace(vault, entries=mine)
 
 
 def controller_file(stack: str) -> Path:

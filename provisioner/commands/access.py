@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.certificates.material import trusted
+from provisioner.commands.meeting import Roles
 from provisioner.commands.view import View
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
@@ -65,22 +66,30 @@ def login_target(
 
 
 @contextmanager
-def ways(session: Session, view: View, repair: str) -> Iterator[Access]:
-    """Forwards to the database and the store, and to the URL itself where it cannot be reached from
-    here although the host was reached through a jump host."""
+def way(session: Session, view: View, repair: str) -> Iterator[Target]:
+    """The stack's URL; through `session`, to the host that carries it, where it cannot be reached from here although
+    that host was reached through a jump host."""
+    door = view.context.door
+    if not session.jumped or _reachable(door.name, door.port):
+        yield target(view, repair)
+        return
+    with session.forward(door.port) as path:
+        yield target(view, repair, through(path))
+
+
+@contextmanager
+def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
+    """`way`, and forwards to the database and the store, each on the connection to its role's host."""
     from provisioner.verify.behind import postgresql
     from provisioner.verify.s3 import StoreAccess
 
     with ExitStack() as stack:
-        connect: Connect | None = None
-        door = view.context.door
-        if session.jumped and not _reachable(door.name, door.port):
-            connect = through(stack.enter_context(session.forward(door.port)))
-        database_socket = stack.enter_context(session.forward(5432))
-        store_socket = stack.enter_context(session.forward(9000))
+        url = stack.enter_context(way(roles("proxy"), view, repair))
+        database_socket = stack.enter_context(roles("database").forward(5432))
+        store_socket = stack.enter_context(roles("store").forward(9000))
         secrets, settings = view.context.secrets, view.settings
         yield Access(
-            target(view, repair, connect),
+            url,
             postgresql(
                 str(database_socket.parent),
                 5432,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from provisioner.commands import ahead
 from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options
 from provisioner.commands.sources import bring
 from provisioner.errors import Exit
@@ -19,10 +20,10 @@ def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Ex
     ahead.warm()
     command = "apply" if not steps else " ".join(steps)
 
-    def work(session: Session, request: StackRequest, result: HostResult) -> None:
+    def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:
         # Imported while the connection was made (see ahead.py): half of a run's start is imports.
         from provisioner.commands.converge import Converge
 
-        Converge(session, request, result, options, reporter, steps).all()
+        Converge(session, request, result, options, reporter, steps, team).all()
 
     return run_on_hosts(command, options, reporter, work, bring)[0]

@@ -11,25 +11,33 @@ from typing import TYPE_CHECKING
 from provisioner import accounts, controller, record, vault
 from provisioner.commands import safety, sources
 from provisioner.commands.access import target, ways
+from provisioner.commands.agreement import Company
 from provisioner.commands.ahead import QuickAhead
 from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.ledger import Ledger, hold, stamp
+from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, again, select
+from provisioner.commands.stages import split, wording
 from provisioner.commands.view import View, look
+from provisioner.engine import plan
 from provisioner.engine.apply import Run
+from provisioner.engine.check import Check
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
 from provisioner.engine.plan import Plan
 from provisioner.engine.resource import Planned
-from provisioner.errors import Exit, ProvisionError
+from provisioner.errors import Exit, ProvisionError, Refused
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.unit import UnitProbe
 from provisioner.settings import kept as kept_settings
+from provisioner.steps import ordered
 from provisioner.transport.base import Session
 
 if TYPE_CHECKING:
     from provisioner.verify.run import Outcome
 
+_LOCKED = "lock"
+_PROVEN = "proof"
 _STARTING = 120.0
 """Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
 
@@ -48,6 +56,7 @@ class Converge:
         options: Options,
         reporter: Reporter,
         steps: Sequence[str],
+        team: Team,
     ):
         self.session = session
         self.request = request
@@ -55,34 +64,55 @@ class Converge:
         self.options = options
         self.reporter = reporter
         self.steps = tuple(steps)
+        self.team = team
+        self.company = Company(team.meeting, team.name)
         self.stamp = stamp()
         self.command = " ".join(("provision", *self.steps))
         self._warned: list[str] = []
 
     def all(self) -> None:
         ahead = None
-        if not self.steps and not self.options.verify:
+        if not self.steps and not self.options.verify and self.team.leads:
             ahead = QuickAhead(self.session, self.request, select(self.request))
         view = self._look()
         self._refuse(view)
-        if view.plan or view.unnamed:
-            view = self._change(view)
+        checks = self._judged(view) if view.plan or view.unnamed else None
+        self._willing()
+        if checks is not None:
+            view = self._change(view, checks)
         else:
             if view.secrets.to_controller:
                 vault.write_controller(view.secrets.vault)
             controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
-        if self.steps:
-            return
-        if view.plan or ahead is None:
+            self.team.tell(_LOCKED, *(step.name for step in view.all_steps))
+        changed = self.team.meeting.agree(self.team.name, "worked", bool(view.plan), dict)
+        if self.steps or not (self.team.leads and self._proves(view)):
+            # The leader may need this host's connection.
+            self.team.wait_for_leader(_PROVEN)
+        elif any(changed.values()) or ahead is None:
             self._verify(view)
         else:
             self._quick(view, ahead)
+
+    def _willing(self) -> None:
+        """Nothing is changed on any host of a stack of which one refuses. One that cannot be reached keeps nobody."""
+        self.team.meeting.agree(self.team.name, "willing", True, dict)
+        refused = [name for name, error in self.team.meeting.gone().items() if error.exit is Exit.REFUSED]
+        if refused:
+            raise Refused("nothing was changed here", why=f"{', '.join(refused)} of the same stack refuses: see there")
+
+    def _proves(self, view: View) -> bool:
+        """Whether all of the stack is here to be asked; what is not is told."""
+        missing = self.team.missing(view.settings.topology)
+        if missing:
+            self.result.told.append(f"not verified as a whole: {', '.join(missing)} took no part\n  provision verify")
+        return not missing
 
     def _refuse(self, view: View) -> None:
         safety.refuse(view, self.options, safety.terminal(self.result.host) if self.options.interactive else None)
 
     def _view(self) -> View:
-        return look(self.session, self.request, self.steps, deep=self.options.deep)
+        return look(self.session, self.request, self.steps, deep=self.options.deep, company=self.company)
 
     def _ordered(self, plan: Plan) -> Plan:
         return plan
@@ -95,16 +125,21 @@ class Converge:
         self.reporter.connected(self.result)
         return view
 
-    def _change(self, view: View) -> View:
+    def _judged(self, view: View) -> list[Check]:
+        """The checks before a change; Refused (exit 4) when one fails."""
         from provisioner.commands import preflight
 
-        gc.enable()
-        begun = time.monotonic()
         checks = preflight.checks(self.session, view)
         self.result.checks = list(checks)
         preflight.refuse(checks, again(self.request, self.options))
         # What is only warned of is said and kept apart: the checks that follow are the verification's.
         self.result.checks = []
+        return checks
+
+    def _change(self, view: View, checks: Sequence[Check] | None = None) -> View:
+        gc.enable()
+        begun = time.monotonic()
+        checks = self._judged(view) if checks is None else checks
         for check in (check for check in checks if check.status == "warn"):
             warning = f"{check.title}: {check.detail}"
             if warning not in self._warned:
@@ -114,7 +149,9 @@ class Converge:
         if self.result.fresh:
             headline = f"{len(checks)} checks"
             self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
+        self.team.turn(_LOCKED)
         with hold(self.session, view, self.command, lambda text: self.reporter.waiting(self.result, text)) as holding:
+            self.team.tell(_LOCKED)
             if holding.moved:
                 view = self._view()
                 self._refuse(view)
@@ -124,17 +161,38 @@ class Converge:
             # of two first runs at once only one's secrets come to be.
             if view.secrets.to_controller:
                 vault.write_controller(view.secrets.vault)
-            self._run(view, holding.owner)
+            view = self._staged(view, holding.owner)
         controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
         return view
 
-    def _run(self, view: View, owner: str) -> None:
-        collector = Collector(self, view)
+    def _staged(self, view: View, owner: str) -> View:
+        """Every change, those that need another host once it is ready. Gives the view that planned the last."""
+        stages = split(view.resources, {s.name: s for s in ordered(view.settings)}, view.context.here)
+        now = plan.make(stages.first, view.seen) if stages.later else view.plan
+        later = {r.id for r in stages.later}
+        waits = any(planned.id in later for planned in view.plan.changes)
         self.result.changes = []
-        self.reporter.starting(self.result, list(dict.fromkeys(p.step for p in view.plan.changes)))
+        if now:
+            self._run(view, now, owner)
+        late = {r.step for r in stages.later} if waits else set()
+        self.team.tell(*(step.name for step in view.all_steps if step.name not in late))
+        if not waits:
+            return view
+        self.reporter.waiting(self.result, f"waits for {wording(stages.needs)}")
+        self.team.meeting.wait(stages.needs)
+        after = self._view()
+        self._refuse(after)
+        if after.plan:
+            self._run(after, after.plan, owner)
+        self.team.tell(*late)
+        return view
+
+    def _run(self, view: View, wanted: Plan, owner: str) -> None:
+        collector = Collector(self, view, wanted)
+        self.reporter.starting(self.result, list(dict.fromkeys(p.step for p in wanted.changes)))
         run = Run(
             self.session,
-            self._ordered(view.plan),
+            self._ordered(wanted),
             stamp=self.stamp,
             emit=collector.event,
             journal=collector.ledger.journal,
@@ -150,7 +208,7 @@ class Converge:
     def _verify(self, view: View) -> None:
         from provisioner.verify.run import verify
 
-        with ways(self.session, view, select(self.request)) as access:
+        with ways(self.team.by_role(view.settings.topology, self.session), view, select(self.request)) as access:
             outcome = verify(
                 access.target,
                 database=access.database,
@@ -170,7 +228,7 @@ class Converge:
                 found = ahead.again(asked)
         if not found.ok and self.session.jumped:
             # The address may be one that only the jump host's side reaches.
-            with ways(self.session, view, select(self.request)) as access:
+            with ways(self.team.by_role(view.settings.topology, self.session), view, select(self.request)) as access:
                 if access.target.connect is not None:
                     found, self.result.vantage = ahead.again(access.target), access.target.vantage
         if found.ok:
@@ -189,10 +247,10 @@ def _still_starting(view: View) -> float:
 class Collector:
     """Turns a run's events into the result, the audit log and the reporter's lines."""
 
-    def __init__(self, run: Converge, view: View):
+    def __init__(self, run: Converge, view: View, wanted: Plan):
         self._run = run
         self._left: dict[str, int] = {}
-        for planned in view.plan.changes:
+        for planned in wanted.changes:
             self._left[planned.step] = self._left.get(planned.step, 0) + 1
         self._headlines = {step.name: step.headline(view.context) for step in view.steps}
         self._headlines[RECORD_STEP] = "kept in /etc/provision, with the secrets"

@@ -10,7 +10,7 @@ from provisioner.door import Door
 from provisioner.engine.resource import Resource
 from provisioner.resources.file import File
 from provisioner.settings import RECORD, Recorded, Settings, effective
-from provisioner.steps import Context, ordered
+from provisioner.steps import Context, placed
 
 
 def with_former(
@@ -23,15 +23,15 @@ def with_former(
 ) -> list[Resource]:
     """`resources` whose files know what the settings and the secrets that the host has make of them.
 
-    `context`: as decided; `door` gives the address of other settings; `renewal`: why secrets are others. Costs
-    nothing while both stay.
+    `context`: as decided; `door` gives the address of other settings; `secrets`: those that the host has where they
+    are others, and `renewal` why. Costs nothing while both stay.
     """
     resources = list(resources)
     if recorded is None:
         return resources
     was = effective({}, {}, recorded)
     switched = was != context.settings
-    if not switched and (secrets is None or secrets.generations() == context.generations):
+    if not switched and secrets is None:
         return resources
     before = replace(context, settings=was, door=door(was) if switched else context.door)
     if secrets is not None:
@@ -40,7 +40,7 @@ def with_former(
         before = replace(before, secrets=known, generations=secrets.generations(), ended=secrets.ended)
     files = {
         resource.path: resource.content
-        for step in ordered(was)
+        for step in placed(before)
         for resource in step.resources(before)
         if isinstance(resource, File)
     }

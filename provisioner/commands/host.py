@@ -1,4 +1,4 @@
-"""One command on one host, from the connection to the result; several hosts side by side."""
+"""One command on one host, from the connection to the result; several hosts and stacks side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from provisioner.commands.meeting import Meeting, Team
 from provisioner.commands.options import Options, open_session, select
 from provisioner.errors import Exit, ProvisionError, combined
 from provisioner.inventory import Inventory, StackRequest
@@ -16,7 +17,7 @@ from provisioner.report.model import HostResult, Reporter
 from provisioner.secrets import masked
 from provisioner.transport.base import Session
 
-Work = Callable[[Session, StackRequest, HostResult], None]
+Work = Callable[[Session, StackRequest, HostResult, Team], None]
 """Does a command's work on a connected host and fills the result; raises ProvisionError."""
 
 HOSTS_AT_ONCE = 32
@@ -33,36 +34,52 @@ class _Hosts:
         self._lock = threading.Lock()
         self._open: list[Session] = []
         self._interrupted = threading.Event()
+        self._teams: list[_Joined] = []
 
     def each(self, stacks: Sequence[StackRequest]) -> list[HostResult]:
-        results = [HostResult(request.host.name, request.id, select(request)) for request in stacks]
-        if len(stacks) == 1:
+        teams = [_Joined(request) for request in stacks]
+        self._teams = teams
+        if len(teams) == 1 and len(teams[0].results) == 1:
             try:
-                self._one(stacks[0], results[0])
+                self._one(teams[0], 0)
             except KeyboardInterrupt:
-                self.interrupt(results)
-            return results
-        with ThreadPoolExecutor(min(HOSTS_AT_ONCE, len(stacks))) as pool:
-            futures = [pool.submit(self._one, *pair) for pair in zip(stacks, results, strict=True)]
+                self.interrupt(teams[0].results)
+            return teams[0].results
+        # The hosts of one stack wait for each other: each has a thread of its own, or none would go on.
+        with ThreadPoolExecutor(min(HOSTS_AT_ONCE, len(teams))) as pool:
+            futures = [pool.submit(self._team, team) for team in teams]
             try:
                 for future in futures:
                     future.result()
             except KeyboardInterrupt:
-                self.interrupt([r for r, future in zip(results, futures, strict=True) if not future.done()])
+                running = [team for team, future in zip(teams, futures, strict=True) if not future.done()]
+                self.interrupt([result for team in running for result in team.results if not result.done])
                 wait(futures, _PARTING)
                 pool.shutdown(wait=False, cancel_futures=True)
-        return results
+        return [result for team in teams for result in team.results]
+
+    def _team(self, team: _Joined) -> None:
+        if len(team.results) == 1:
+            self._one(team, 0)
+            return
+        with ThreadPoolExecutor(len(team.results)) as pool:
+            for future in [pool.submit(self._one, team, number) for number in range(len(team.results))]:
+                future.result()
 
     def interrupt(self, results: Sequence[HostResult]) -> None:
         self._interrupted.set()
         with self._lock:
             sessions = list(self._open)
+        for team in self._teams:
+            team.meeting.interrupt()
         for session in sessions:
             session.close()
         for result in results:
             _fail(result, _interruption())
 
-    def _one(self, request: StackRequest, result: HostResult) -> None:
+    def _one(self, joined: _Joined, number: int) -> None:
+        request, result = joined.requests[number], joined.results[number]
+        team = Team(joined.meeting, request.host.name, joined.sessions)
         begun = time.monotonic()
         session: Session | None = None
         try:
@@ -71,7 +88,8 @@ class _Hosts:
                 with self._lock:
                     self._open.append(session)
                 result.fingerprint = session.fingerprint
-                self._work(session, request, result)
+                team.sessions[team.name] = session
+                self._work(session, request, result, team)
         except Exception as error:
             if self._options.verbose > 1:
                 print(masked(traceback.format_exc()), file=sys.stderr)
@@ -82,7 +100,18 @@ class _Hosts:
             if session is not None:
                 result.connections, result.channels = session.connections, session.channels
                 session.close()
-            result.seconds = time.monotonic() - begun
+            result.seconds, result.done = time.monotonic() - begun, True
+            team.meeting.leave(team.name, result.error)
+
+
+class _Joined:
+    """The hosts of one stack in one command."""
+
+    def __init__(self, stack: StackRequest):
+        self.requests = stack.each()
+        self.results = [HostResult(r.host.name, r.id, select(r)) for r in self.requests]
+        self.meeting = Meeting(request.host.name for request in self.requests)
+        self.sessions: dict[str, Session] = {}
 
 
 def _fail(result: HostResult, error: ProvisionError) -> None:

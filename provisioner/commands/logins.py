@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from provisioner import accounts, vault
-from provisioner.commands.access import ways
+from provisioner.commands.access import way
 from provisioner.commands.kept import record_resources
 from provisioner.commands.ledger import Ledger, hold, stamp
 from provisioner.commands.options import Options, one_stack, select, session
@@ -74,6 +74,12 @@ def looked_at(connection: Session, options: Options) -> View:
             "this stack has no accounts: whoever reaches it is in",
             next=f"provision --set access.auth=password {select(request)}",
         )
+    if request.parts and own(view):
+        raise Refused(
+            "MLflow keeps the accounts, and this stack has several hosts",
+            why="this version of provision changes them on one server only",
+            next="MLflow's own pages do it: /account and /admin at the stack's URL",
+        )
     unmet = [p for p in view.plan.unmet if p.step == STEP and p.id not in _RENDERED]
     if view.secrets.generated or unmet:
         lacks = [*view.secrets.generated, *(p.change.title or p.id for p in unmet)]
@@ -92,7 +98,7 @@ def looked_at(connection: Session, options: Options) -> View:
 def changes_of(view: View, document: vault.Vault, account: str) -> Plan:
     """What `document` changes on the host as it was seen, in what says who gets in."""
     context = replace(view.context, secrets=document.secrets(), ended=document.ended)
-    rendered = record_resources(view.settings, document, view.request.id)
+    rendered = record_resources(view.settings, vault.part(document, view.context.here), view.request.id)
     for step in view.all_steps:
         if step.name in {STEP, "mlflow"}:
             rendered += step.resources(context)
@@ -138,10 +144,10 @@ def _prove(connection: Session, view: View, account: str, wanted: Wanted) -> Non
     from provisioner.verify.deadline import Deadline
     from provisioner.verify.http import HttpError
 
-    with ways(connection, view, select(view.request)) as access:
+    with way(connection, view, select(view.request)) as target:
 
         def status(password: Secret) -> int:
-            api = Api(replace(access.target, username=account, password=password), Deadline(20))
+            api = Api(replace(target, username=account, password=password), Deadline(20))
             try:
                 return api.raw("GET", "/version", limit=65536).status
             finally:

@@ -12,9 +12,13 @@ from dataclasses import field
 from typing import Any, TypeVar
 
 from provisioner.errors import Exit, ProvisionError
+from provisioner.topology import Topology
+from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
 T = TypeVar("T")
+Roles = Callable[[str], Session]
+"""The connection to a role's host."""
 _TICK = 0.5
 """Seconds after which a waiting thread looks whether the command was interrupted."""
 
@@ -64,35 +68,39 @@ class Meeting:
         return one.answer
 
     def tell(self, name: str, *what: str) -> None:
-        """`name` has done `what`: `step:database`."""
+        """`name` has done `what`: `database`."""
         with self._changed:
-            self._told.update(f"{each}@{name}" for each in what)
+            self._told.update(f"step:{each}@{name}" for each in what)
             self._changed.notify_all()
 
     def wait(self, needs: Iterable[str]) -> None:
-        """Until `needs` (`step:database@db-1`) are done; ProvisionError when one never will be. Hosts that take no
-        part in this command count as done."""
+        """Until `needs` (`step:database@db-1`) are done; ProvisionError when one never will be, but not for those
+        that begin with `after:`. Hosts that take no part in this command count as done."""
         for need in needs:
-            what, _, name = need.rpartition("@")
+            kind, _, rest = need.partition(":")
+            what, _, name = rest.rpartition("@")
             if name not in self.names:
                 continue
-            with self._changed:
-                self._until(lambda need=need, name=name: need in self._told or name in self._left)  # type: ignore[misc]
-                if need in self._told:
-                    continue
-                error = self._left[name]
+            if self._met(f"step:{rest}", name) or kind == "after":
+                continue
+            error = self._left[name]
             raise ProvisionError(
-                f"waits for {what.removeprefix('step:')} on {name}, which did not get there",
+                f"waits for {what} on {name}, which did not get there",
                 why=error.what if error is not None else "",
                 next="mend that host first, then run the same command again: it goes on from here",
                 exit=Exit.FAILED if error is None else error.exit,
             )
 
+    def _met(self, told: str, name: str) -> bool:
+        with self._changed:
+            self._until(lambda: told in self._told or name in self._left)
+            return told in self._told
+
     def turn(self, name: str, before: str) -> None:
         """Until every host that is named before this one has told `before` or has left."""
         earlier = self.names[: self.names.index(name)]
         with self._changed:
-            self._until(lambda: all(f"{before}@{each}" in self._told or each in self._left for each in earlier))
+            self._until(lambda: all(f"step:{before}@{each}" in self._told or each in self._left for each in earlier))
 
     def leave(self, name: str, error: ProvisionError | None) -> None:
         """`name` takes no further part."""
@@ -117,3 +125,45 @@ class Meeting:
             if self._interrupted:
                 raise ProvisionError("interrupted", exit=Exit.INTERRUPTED)
             self._changed.wait(_TICK)
+
+
+@dataclass(frozen=True)
+class Team:
+    """The hosts of a stack, as the thread that works on one of them has them."""
+
+    meeting: Meeting
+    name: str
+    sessions: dict[str, Session]
+    """Connections by host, of those that were reached so far."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this host's thread does what is done once for the stack."""
+        return self.meeting.names[0] == self.name
+
+    def tell(self, *what: str) -> None:
+        """This host has done `what`."""
+        self.meeting.tell(self.name, *what)
+
+    def turn(self, what: str) -> None:
+        """Until every host before this one has done `what`."""
+        self.meeting.turn(self.name, what)
+
+    def wait_for_leader(self, what: str) -> None:
+        """Until the leader has done `what` or has failed: it may need this host's connection."""
+        if not self.leads:
+            self.meeting.wait([f"after:{what}@{self.meeting.names[0]}"])
+
+    def missing(self, topology: Topology) -> list[str]:
+        """The stack's hosts that take no part in this command, or no longer."""
+        absent = [m.name for m in topology.members if m.name not in self.sessions]
+        return list(dict.fromkeys([*absent, *self.meeting.gone()]))
+
+    def by_role(self, topology: Topology, own: Session) -> Roles:
+        """A connection to the first host of each role; `own` where one host does everything."""
+
+        def of(role: str) -> Session:
+            members = topology.of(role)
+            return self.sessions[members[0].name] if members and not topology.single else own
+
+        return of

@@ -62,7 +62,8 @@ class Options:
             explicit=self.inventory is not None,
         )
         for stack in found.stacks:
-            _has_key(stack)
+            for request in stack.each():
+                _has_key(request)
         return found
 
     def named(self, name: str) -> HostRequest:
@@ -91,7 +92,7 @@ def _has_key(request: StackRequest) -> None:
     except (OSError, ValueError) as error:
         there, why = False, getattr(error, "strerror", None) or str(error)
     if not there:
-        where = f'[hosts."{request.host.name}"] identity' if request.key_in_file else "-i"
+        where = f'[hosts."{request.host.name}"] identity' if request.host.key_in_file else "-i"
         raise UsageError(
             f"the private key {path} cannot be read", why=why, next=f"name one that is there: {where} FILE"
         )
@@ -157,12 +158,15 @@ def one_stack(options: Options) -> StackRequest:
 
 
 def select(request: StackRequest) -> str:
-    """The arguments that choose this stack again, ready to paste."""
+    """The arguments that choose this stack again, ready to paste: of several hosts, the inventory that names them."""
     host = request.host
+    if request.parts:
+        chosen = [f"--host {name}" for name in request.selected]
+        return " ".join([*chosen, *([f"--inventory {shlex.quote(request.file)}"] if request.file else [])])
     name = f"[{host.name}]" if ":" in host.name and host.port else host.name
     spec = f"{host.user}@{name}" if host.user else name
     spec = f"{spec}:{host.port}" if host.port else spec
-    key = f" -i {shlex.quote(host.identity)}" if host.identity and not request.key_in_file else ""
+    key = f" -i {shlex.quote(host.identity)}" if host.identity and not host.key_in_file else ""
     file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
     return f"--host {spec}{key}{file}"
 

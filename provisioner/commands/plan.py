@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from provisioner.commands import preflight, safety
+from provisioner.commands.agreement import Company
 from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, again
 from provisioner.commands.sources import bring
 from provisioner.commands.view import look
@@ -17,8 +19,8 @@ from provisioner.transport.base import Session
 def plan(options: Options, reporter: Reporter, *, diff: bool = False, exit_code: bool = False) -> Exit:
     """Look and tell. Exit 4 where a run would be refused, 2 with `exit_code` when something would change."""
 
-    def work(session: Session, request: StackRequest, result: HostResult) -> None:
-        view = look(session, request, deep=options.deep)
+    def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:
+        view = look(session, request, deep=options.deep, company=Company(team.meeting, team.name))
         safety.refuse_switches(view)
         fill(result, view)
         result.notes += [f"the run asks first, or wants --yes: {line}" for line in safety.asking(view)]

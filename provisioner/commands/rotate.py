@@ -14,13 +14,15 @@ from dataclasses import replace
 from provisioner import accounts, secret_kinds, vault
 from provisioner.certificates.material import ROOT
 from provisioner.commands import sources
+from provisioner.commands.agreement import Renew
 from provisioner.commands.clients import recent
 from provisioner.commands.converge import Converge
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.ledger import stamp
+from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
-from provisioner.commands.view import NoStack, Renew, View, look
+from provisioner.commands.view import NoStack, View, look
 from provisioner.engine.plan import Plan
 from provisioner.engine.resource import ClientResource, Planned
 from provisioner.errors import Exit, ProtocolError, ProvisionError, Refused, Unreachable, UsageError
@@ -48,8 +50,15 @@ def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
     """New values for the secret `name` or for all; UsageError (64) for a name that is none."""
     turns = chosen(name)
 
-    def work(session: Session, request: StackRequest, result: HostResult) -> None:
-        rotation = Rotation(session, request, result, options, reporter, ())
+    if any(stack.parts for stack in options.stacks().stacks):
+        raise Refused(
+            "secrets are not rotated on a stack of several hosts yet",
+            why="both sides of a secret must change together, and here they are on different hosts",
+            next="provision secrets export, change the value in it, provision secrets import FILE, then provision",
+        )
+
+    def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:
+        rotation = Rotation(session, request, result, options, reporter, (), team)
         rotation.command = f"provision secrets rotate {name}"
         rotation.of(_generated(turns, request, result))
 

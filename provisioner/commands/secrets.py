@@ -75,8 +75,12 @@ def _document(request: StackRequest, options: Options, *, empty: bool = False) -
     if warning:
         print(warning, file=sys.stderr)
     try:
-        with session(request, options) as connection:
-            return look_at_record(connection, request).secrets.vault
+        found: vault.Vault | None = None
+        for each in request.each():
+            with session(each, options) as connection:
+                seen = look_at_record(connection, each).secrets.vault
+            found = seen if found is None else vault.reconcile(found, seen, request.id, ()).vault
+        return found or vault.Vault(request.id)
     except Unreachable as error:
         if local is None:
             raise

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 from provisioner.commands.access import target
+from provisioner.commands.agreement import Company
 from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import NoStack, View, look
 from provisioner.engine import probe
@@ -65,9 +67,9 @@ class UsageProbe(Probe[Usage]):
 def status(options: Options, reporter: Reporter) -> Exit:
     """Look at services, address, disks and drift of each stack."""
 
-    def work(session: Session, request: StackRequest, result: HostResult) -> None:
+    def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:
         request = request.as_recorded()
-        view = look(session, request, deep=options.deep)
+        view = look(session, request, deep=options.deep, company=Company(team.meeting, team.name))
         if not view.exists:
             raise NoStack(f"{session.host} carries no stack of this tool", next=f"provision {select(request)}")
         fill(result, view)

@@ -6,15 +6,17 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from provisioner.commands.access import ways
 from provisioner.commands.converge import fill, take
 from provisioner.commands.host import run as run_on_hosts
+from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
-from provisioner.commands.view import look_at_record
+from provisioner.commands.view import View, look_at_record
 from provisioner.engine.check import Check
-from provisioner.errors import Exit, ProvisionError, UsageError
+from provisioner.errors import Exit, ProvisionError, Refused, UsageError
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.transport.base import Session
@@ -34,7 +36,7 @@ def verify(
             next='eval "$(provision env)" and add --tracking-uri "$MLFLOW_TRACKING_URI"',
         )
 
-    def work(session: Session, request: StackRequest, result: HostResult) -> None:
+    def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:
         view = look_at_record(session, request)
         fill(result, view)
         result.total, result.changes = 0, []
@@ -43,12 +45,41 @@ def verify(
             reporter.check(result, check)
 
         reporter.connected(result)
+        views = team.meeting.agree(team.name, "record", view, dict)
+        if not team.leads:
+            # Its connection leads to what this host holds.
+            result.url = ""
+            team.wait_for_leader("proof")
+            return
+        whole(team, view)
+        view = together(view, views.values())
         view.named()
-        with ways(session, view, select(request)) as access:
+        with ways(team.by_role(view.settings.topology, session), view, select(request)) as access:
             outcome = run_checks(access.target, database=access.database, store=access.store, on_check=on_check)
         take(result, outcome, reporter)
 
     return run_on_hosts("verify", options, reporter, work)[0]
+
+
+def whole(team: Team, view: View) -> None:
+    """Refused (exit 4) where a host of the stack takes no part: a proof of the rest proves little."""
+    missing = team.missing(view.settings.topology)
+    if missing:
+        raise Refused(
+            f"the stack cannot be verified without {', '.join(missing)}",
+            why="it was not reached, or --host left it out",
+            next="provision verify",
+        )
+
+
+def together(view: View, others: Iterable[View]) -> View:
+    """`view` with the secrets of every host."""
+    secrets = dict(view.context.secrets)
+    for other in others:
+        secrets = {**other.context.secrets, **secrets}
+    if len(secrets) == len(view.context.secrets):
+        return view
+    return replace(view, context=replace(view.context, secrets=secrets))
 
 
 def _foreign(reporter: Reporter, uri: str, client: str, experiment: str) -> Exit:

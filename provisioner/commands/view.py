@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from provisioner import accounts, controller, record, secret_kinds, vault
-from provisioner.commands.certificate import taken
+from provisioner import accounts, controller, record, vault
+from provisioner.commands.agreement import Company, Glance, Known, Renew, door_for, guessed, lacking
 from provisioner.commands.former import with_former
 from provisioner.commands.kept import SECRETS_FILE, STACK_FILE, record_resources, recorded_in, vault_in
+from provisioner.commands.meeting import Meeting
 from provisioner.commands.options import select
-from provisioner.commands.sources import to_make, with_sources
-from provisioner.door import UNKNOWN, Door, decide
+from provisioner.door import Door
 from provisioner.engine import plan, probe
 from provisioner.engine.apply import observe
 from provisioner.engine.plan import Plan
@@ -25,8 +25,9 @@ from provisioner.resources.facts import Facts, FactsProbe
 from provisioner.resources.mark import MarksProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.secrets import Secret
-from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, switches
-from provisioner.steps import Context, Step, named, needed, ordered, settled
+from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, with_topology
+from provisioner.steps import Context, Step, named, needed, placed
+from provisioner.topology import Here, Topology
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
@@ -36,9 +37,6 @@ MARKS = MarksProbe()
 BASE = (FACTS, STACK_FILE, SECRETS_FILE, FOLDER, MARKS, OWNER)
 _PATIENCE, _DEEP_PATIENCE = 60.0, 600.0
 """Seconds a look may stay silent; reading programs and packages whole, 1 GB, takes its time on a slow disk."""
-
-
-Renew = Callable[[vault.Vault], vault.Vault]
 
 
 class NoStack(Refused):
@@ -95,69 +93,60 @@ def look(
     clients: bool = True,
     renew: Renew | None = None,
     renewal: str = "a new value",
+    company: Company | None = None,
 ) -> View:
     """One exec when the host is as it was remembered, two otherwise.
 
     `chosen`: names of steps, all when empty. `clients`: also read what only client libraries see.
     `renew`: gives the secrets that the stack shall have from those that it has; `renewal`: what is said of them.
+    `company`: the stack's other hosts.
     """
+    name = request.host.name
     copy = controller.recall_record(request.id)
     guess = effective(request.flags, request.inventory or {}, copy)
+    guess = with_topology(guess, guessed(request, copy))
     local, warning = vault.read_controller(request.id)
-    warnings = [warning] if warning else []
-    facts = controller.recall_facts(request.id) or Facts()
+    hint = controller.binary_hint(request.id)
     context = Context(
         settings=guess,
-        facts=facts,
+        facts=controller.recall_facts(request.id, request.place) or Facts(),
         secrets=_Guessed(),
-        door=_door(guess, request, session, Facts())[0],
-        store_hint=controller.binary_hint(request.id),
+        door=_door_guessed(guess, request, session),
+        store_hint=hint,
         stack=request.id,
         deep=deep,
+        name=name,
     )
     wanted: list[probe.Probe[Any]] = [*BASE, *_probes(context, _built(context, chosen))]
     patience = _DEEP_PATIENCE if deep else _PATIENCE
     seen = probe.look(session, wanted, timeout=patience)
     looks = 1
-    recorded = recorded_in(seen[STACK_FILE], copy, session.host)
-    settings = effective(request.flags, request.inventory or {}, recorded)
-    facts = seen[FACTS]
-    host = vault_in(seen[SECRETS_FILE], session.host)
-    decision = vault.reconcile(
-        host,
-        local,
-        request.id,
-        to_make(names := secret_kinds.wanted(settings), request),
-        hostname=request.host.name,
-        select=select(request),
+    glance = Glance(
+        request,
+        session.address,
+        seen[FACTS],
+        recorded_in(seen[STACK_FILE], None, session.host),
+        vault_in(seen[SECRETS_FILE], session.host),
     )
-    decision, warned = with_sources(decision, request, names, tuple(chosen))
-    warnings += warned
-    if renew is not None:
-        decision = decision.renewed(renew(decision.vault))
-    door, unnamed = _door(settings, request, session, facts)
-    needed_names = tuple(settings.access.names) or (() if unnamed else (door.name,))
-    decision, more = taken(decision, settings, recorded, needed_names, select(request))
-    warnings += more
-    if recorded is not None and seen[STACK_FILE].kind == "file" and unnamed is None:
-        before, unknown = _door(effective({}, {}, recorded), request, session, facts)
-        if unknown is None and before.url != door.url:
-            warnings.append(f"clients must use another URL: {door.url}, until now {before.url}")
+    agreed = (company or Company(Meeting((name,)), name)).agreed(glance, Known(copy, local, hint, tuple(chosen), renew))
+    settings, decision = agreed.settings, agreed.secrets
+    part = vault.part(decision.vault, Here(settings.topology, name))
+    lacks = decision.to_host if settings.topology.single else lacking(part, glance.kept)
     while True:
         context = Context(
             settings=settings,
-            facts=facts,
+            facts=glance.facts,
             secrets=decision.vault.secrets(),
             generations=decision.vault.generations(),
-            door=door,
+            door=agreed.door,
             seen=seen,
-            store_hint=context.store_hint,
+            store_hint=hint,
             stack=request.id,
             ended=decision.vault.ended,
-            renewed=tuple(name for each in decision.to_host if (name := accounts.account_of(each)) is not None),
+            renewed=tuple(account for each in lacks if (account := accounts.account_of(each)) is not None),
             deep=deep,
+            name=name,
         )
-        context = replace(context, settings=settled(context, ordered(settings)))
         built = _built(context, chosen)
         missing = [p for p in _probes(context, built) if p not in seen]
         if not missing:
@@ -166,31 +155,31 @@ def look(
             raise ProtocolError("the host keeps changing while it is looked at")
         seen = seen.merge(probe.look(session, missing, timeout=patience))
         looks += 1
-    settings = context.settings
-    for name in chosen:
-        named(name, settings, select(request), new=recorded is None)
-    all_steps = ordered(settings)
+    for step in chosen:
+        named(step, settings, select(request), new=agreed.recorded is None)
+    all_steps = placed(context)
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
     because = decision.because or (renewal if renew is not None else "")
-    files = record_resources(settings, decision.vault, request.id, because)
+    # A single step that this host does not have leaves it as it is.
+    files = record_resources(settings, part, request.id, because) if steps else []
     mine = with_former(
         [*files, *(r for s in steps for r in built[s.name])],
         context,
-        recorded,
-        host,
-        lambda was: _door(was, request, session, facts)[0],
+        glance.record or agreed.recorded,
+        glance.kept if lacks else None,
+        agreed.door_of,
         renewal,
     )
     theirs = [r for s in under for r in built[s.name]]
     if clients:
         seen = observe(session, [*mine, *theirs], seen)
     context = replace(context, seen=seen)
-    controller.remember_facts(request.id, facts)
+    controller.remember_facts(request.id, glance.facts, request.place)
     return View(
         request=request,
         settings=settings,
-        recorded=recorded,
+        recorded=agreed.recorded,
         secrets=decision,
         context=context,
         steps=tuple(steps),
@@ -199,9 +188,9 @@ def look(
         seen=seen,
         plan=plan.make(mine, seen),
         needs=plan.make(theirs, seen),
-        switches=switches(recorded, settings),
-        unnamed=unnamed,
-        warnings=tuple(warnings),
+        switches=agreed.switches,
+        unnamed=agreed.unnamed,
+        warnings=(*((warning,) if warning else ()), *agreed.warnings),
         looks=looks,
     )
 
@@ -236,7 +225,10 @@ def look_at_record(session: Session, request: StackRequest) -> View:
     # What its services run with: a newer value of this machine's gets there with the next run.
     working = {**decision.vault.secrets(), **(host.secrets() if host else {})}
     facts = seen[FACTS]
-    door, unnamed = _door(settings, request, session, facts)
+    name = _called(settings.topology, request, facts)
+    glance = Glance(request, session.address, facts, recorded, host)
+    at_door = Here(settings.topology, name).holds("proxy")
+    door, unnamed = door_for(settings, request, glance if at_door else None)
     context = Context(
         settings=settings,
         facts=facts,
@@ -244,6 +236,7 @@ def look_at_record(session: Session, request: StackRequest) -> View:
         door=door,
         seen=seen,
         stack=request.id,
+        name=name,
     )
     return View(
         request=request,
@@ -252,7 +245,7 @@ def look_at_record(session: Session, request: StackRequest) -> View:
         secrets=decision,
         context=context,
         steps=(),
-        all_steps=tuple(ordered(settings)),
+        all_steps=tuple(placed(context)),
         resources=(),
         seen=seen,
         plan=plan.make((), seen),
@@ -285,9 +278,16 @@ class _Guessed(dict[str, Secret]):
         return Secret("guessed0")
 
 
+def _called(topology: Topology, request: StackRequest, facts: Facts) -> str:
+    """What the stack calls this host: its operator may have come without the inventory that says so."""
+    if topology.single or topology.member(request.host.name) is not None:
+        return request.host.name
+    return next((m.name for m in topology.members if m.address in facts.addresses), request.host.name)
+
+
 def _built(context: Context, chosen: Sequence[str]) -> dict[str, Sequence[Resource]]:
     """The resources of the chosen steps and of those they need, by step."""
-    steps = ordered(context.settings)
+    steps = placed(context)
     return {
         s.name: s.resources(context)
         for s in steps
@@ -297,22 +297,12 @@ def _built(context: Context, chosen: Sequence[str]) -> dict[str, Sequence[Resour
 
 def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[probe.Probe[Any]]:
     """What the steps of `built` look at, to be named and to be compared."""
-    looks = [look for step in ordered(context.settings) if step.name in built for look in step.looks(context)]
+    looks = [look for step in placed(context) if step.name in built for look in step.looks(context)]
     return [*looks, *plan.probes_of(r for resources in built.values() for r in resources)]
 
 
-def _door(settings: Settings, request: StackRequest, session: Session, facts: Facts) -> tuple[Door, Refused | None]:
-    """The address that clients use; a stand-in, and why, where it cannot be told."""
-    access = settings.access
-    try:
-        door = decide(
-            scheme=access.scheme,
-            port=access.door_port,
-            names=tuple(access.names),
-            target=request.host.address,
-            address=session.address,
-            addresses=facts.addresses,
-        )
-    except Refused as error:
-        return Door(access.scheme, UNKNOWN, access.door_port, (UNKNOWN,)), error
-    return door, None
+def _door_guessed(settings: Settings, request: StackRequest, session: Session) -> Door:
+    """The address that clients use, before the host was seen."""
+    here = Here(settings.topology, request.host.name)
+    glance = Glance(request, session.address, Facts(), None, None) if here.holds("proxy") else None
+    return door_for(settings, request, glance)[0]

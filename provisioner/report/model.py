@@ -24,6 +24,8 @@ class HostResult:
     select: str = ""
     """The arguments that choose this stack again: `--host 10.151.0.1`."""
     exit: Exit = Exit.OK
+    done: bool = False
+    """Nothing more happens on it."""
     seconds: float = 0.0
     connections: int = 0
     channels: int = 0

@@ -120,6 +120,11 @@ def ordered(settings: Settings, steps: Mapping[str, Step] | None = None) -> list
     return done
 
 
+def placed(context: Context) -> list[Step]:
+    """The steps of this stack that this host has, in order."""
+    return [step for step in ordered(context.settings) if context.here.holds(*step.roles)]
+
+
 def settled(context: Context, steps: Iterable[Step]) -> Settings:
     """The settings as the host shall record them: a step with a `settle(context)` fills in what its
     choice means (the build behind `store.binary`), so that a plain re-run keeps it."""

@@ -39,7 +39,7 @@ def on_hosts(names: list[str], work: Any, monkeypatch: pytest.MonkeyPatch) -> di
 
 
 def test_a_failure_and_a_fault_stay_with_their_hosts(monkeypatch) -> None:
-    def work(session: Any, request: Any, result: Any) -> None:
+    def work(session: Any, request: Any, result: Any, team: Any) -> None:
         if request.host.name == "b":
             raise Refused("no")
         if request.host.name == "c":
@@ -52,7 +52,7 @@ def test_a_failure_and_a_fault_stay_with_their_hosts(monkeypatch) -> None:
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
 def test_an_interrupt_closes_the_connections_and_is_told_of_each_host(names: list[str], monkeypatch) -> None:
-    def work(session: Any, request: Any, result: Any) -> None:
+    def work(session: Any, request: Any, result: Any, team: Any) -> None:
         if len(names) == 1:
             raise KeyboardInterrupt
         if request.host.name == "a":

@@ -115,7 +115,6 @@ def test_an_error_names_file_line_key_and_what_is_expected(
         ("[backup]\n", "backup"),
         ("[monitoring]\n", "monitoring"),
         ("[stacks.a]\n", "stacks"),
-        ('[roles]\nstore = ["a"]\nmlflow = ["b"]\n', "[roles]"),
     ],
 )
 def test_what_comes_later_is_refused_as_such(tmp_path: Path, text: str, words: str) -> None:
