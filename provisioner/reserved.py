@@ -47,7 +47,9 @@ PG_DATABASES = _words("postgres template0 template1")
 PG_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "it follows from database.allow",
     "port": "clients and MLflow use 5432",
-    "ssl": "it comes with [access] tls",
+    "ssl": "it follows from database.allow",
+    "ssl_cert_file": "the stack's own root issues it",
+    "ssl_key_file": "the stack's own root issues it",
     "password_encryption": "it is scram-sha-256",
     "shared_preload_libraries": "a library that does not load keeps the server from starting",
 } | dict.fromkeys(

@@ -88,8 +88,8 @@ class Database:
     allow: tuple[str, ...] = _key(
         (),
         checks.list_of(addresses.network),
-        "Networks that may reach PostgreSQL with the role's password, besides the server itself. "
-        "Without one it listens on loopback only.",
+        "Networks that may reach PostgreSQL with the role's password, besides the server itself, by TLS only "
+        "(docs/tls.md). Without one it listens on loopback only.",
         kind="list",
         example='allow = ["10.151.0.0/24"]',
     )

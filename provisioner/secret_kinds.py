@@ -46,7 +46,7 @@ def never(_settings: Settings) -> bool:
 
 def has_root(settings: Settings) -> bool:
     """Whether the stack's certificates come from a root of its own."""
-    return settings.access.encryption == "internal"
+    return settings.certifies
 
 
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS

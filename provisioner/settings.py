@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
@@ -63,6 +64,17 @@ class Settings:
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
     stack: str = field(default="", compare=False)
     """The stack's recorded name: another way to call its host does not change it."""
+
+    @property
+    def database_clients(self) -> tuple[str, ...]:
+        """The networks of `database.allow` that are not the host itself."""
+        return tuple(each for each in self.database.allow if not ipaddress.ip_network(each).is_loopback)
+
+    @property
+    def certifies(self) -> bool:
+        """Whether certificates come from a root that the stack has for itself: that of the URL, or of a service
+        that other hosts reach past it."""
+        return self.access.encryption == "internal" or bool(self.database_clients)
 
     def get(self, dotted: str) -> Any:
         """The value of `store.engine` and the like."""

@@ -94,16 +94,16 @@ def issuer_fault(found: Bundle, root: Material, wanted: tuple[str, ...], least_d
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         limits = certificate.extensions.get_extension_for_class(x509.NameConstraints)
     except (x509.ExtensionNotFound, ValueError):
-        return "it may certify more than this address"
+        return "it may certify more than this host"
     if basic.value.path_length != 0 or not (basic.critical and limits.critical):
-        return "it may certify more than this address"
+        return "it may certify more than this host"
     if limits.value != constraints(wanted):
-        return "the address has other names now"
+        return "the names are others now"
     return f"it ends in {found.days} days" if found.days < least_days else ""
 
 
 def leaf_fault(found: Bundle, by: Bundle, wanted: tuple[str, ...], least_days: int) -> str:
-    """Why the address's certificate must be replaced; empty when it is good."""
+    """Why a service's certificate must be replaced; empty when it is good."""
     if not found.fits:
         return "its key is another one's"
     if not issued(found.first, by.first):
@@ -111,7 +111,7 @@ def leaf_fault(found: Bundle, by: Bundle, wanted: tuple[str, ...], least_days: i
     if len(found.certificates) != 2 or found.certificates[1] != by.first:
         return "what follows it is not its issuer"
     if names(found.first) != frozenset(wanted):
-        return "the address has other names now"
+        return "the names are others now"
     if found.days < least_days:
         return f"it ends in {found.days} days" if found.days >= 0 else "it is over"
     return ""

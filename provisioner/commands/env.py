@@ -33,6 +33,10 @@ def _trust(view: View, ca: str | None) -> dict[str, str]:
     found = trusted(view.settings.access.encryption, view.context.secrets)
     if found is None and ca is None:
         return {}
+    if ca is not None and view.settings.certifies and view.settings.access.encryption != "internal":
+        # Not for the URL: for who reaches the database past it.
+        own = trusted("internal", view.context.secrets)
+        found = f"{own}{found or ''}" if own and found != "" else ""
     if found == "":
         raise Refused(
             "the stack's root certificate is not known",

@@ -89,10 +89,8 @@ def status(options: Options, reporter: Reporter) -> Exit:
             # What differs from a stand-in is no drift.
             result.refused.append(view.unnamed)
             result.changes, result.total = [], 0
-        certificate = _certificate(view)
-        if certificate is not None:
-            result.extra["certificate"] = certificate
-        ending = certificate is not None and (certificate["days"] < DAYS or certificate["renewal"] == "failed")
+        certificates = result.extra["certificates"] = _certificates(view)
+        ending = any(each["days"] < DAYS or each["renewal"] == "failed" for each in certificates)
         wrong = result.changes or result.refused or result.quick_ms is None or ending
         result.exit = Exit.FAILED if wrong else Exit.OK
 
@@ -100,24 +98,30 @@ def status(options: Options, reporter: Reporter) -> Exit:
 
 
 DAYS = 14
-"""Fewer days left of the certificate than this want attention: it was to be renewed with 30."""
+"""Fewer days left of a certificate than this want attention: it was to be renewed with 30."""
 
 
-def _certificate(view: View) -> dict[str, Any] | None:
-    """The certificate of the URL, as its file on the host has it; None without TLS."""
+def _certificates(view: View) -> list[dict[str, Any]]:
+    """The certificates that this host's services show, as their files have them."""
     from provisioner.resources.certificate import days_left
-    from provisioner.steps import tls
+    from provisioner.steps import certificates, tls
+    from provisioner.steps.host_certificates import SERVICE
 
-    probe = PathProbe(tls.DOOR)
-    if view.settings.access.encryption == "off" or probe not in view.seen:
-        return None
-    found = days_left(view.seen[probe])
-    if found is None:
-        return None
-    days, until, names = found
-    unit = view.seen.get(UnitProbe(tls.SERVICE))
-    renewal = None if view.settings.access.encryption == "own" else unit.active if unit is not None else "unknown"
-    return {"days": days, "until": until, "names": list(names), "renewal": renewal}
+    unit = view.seen.get(UnitProbe(SERVICE))
+    renewal = unit.active if unit is not None else "unknown"
+    shown: list[tuple[str, str, str | None]] = [
+        (each.title, each.path, renewal) for each in certificates.of(view.context)
+    ]
+    if view.settings.access.encryption == "own":
+        shown.append(("the URL", tls.DOOR, None))
+    rows = []
+    for title, path, renewed in shown:
+        state = view.seen.get(PathProbe(path))
+        found = days_left(state) if state is not None else None
+        if found is not None:
+            days, until, names = found
+            rows.append({"of": title, "days": days, "until": until, "names": list(names), "renewal": renewed})
+    return rows
 
 
 def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:

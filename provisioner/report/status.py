@@ -31,8 +31,10 @@ def lines(result: HostResult, width: int) -> list[str]:
         used = "not counted" if row["used"] is None else size(row["used"])
         free = "" if row["free"] is None else f"{size(row['free'])} at {row['path']}"
         found.append(f"{row['what']:<10} {used:<10} {_holds(row):<28} {free}".rstrip())
-    if (certificate := result.extra.get("certificate")) is not None:
-        found += ["", f"{'certificate':<12} {_certificate(certificate)}"]
+    certificates = result.extra.get("certificates", [])
+    found += [""] if certificates else []
+    for number, row in enumerate(certificates):
+        found.append(f"{'' if number else 'certificate':<12} {row['of']}: {_certificate(row)}")
     if result.changes:
         head = f"{'drift':<12} {len(result.changes)} of {result.total}:  "
         found += ["", head + _some([p.change.title or p.id for p in result.changes], width - len(head))]

@@ -24,16 +24,15 @@ LEAF_LEAST = 25
 """Days: the host renews with 30 left, and is given 5 days for it before this tool does."""
 _ALL = 36_500
 """Days that no certificate has left: one is made whatever is there."""
-_MADE = PathState("file", 0o600, "root", "root", content=UNKNOWN)
 
 
-def _unlike(state: PathState) -> str:
-    """Why a file of a private key is not as it must be, apart from its content; empty when it is."""
+def _unlike(state: PathState, mode: int = 0o600, group: str = "root") -> str:
+    """Why a file of a private key of root's is not as it must be, apart from its content; empty when it is."""
     if state.kind != "file" or state.content is None:
         return f"a {state.kind} is in its place" if state.kind != "file" else "it is too large"
-    if state.mode != 0o600:
-        return f"mode {state.mode:04o}, wanted 0600"
-    return "" if (state.owner, state.group) == ("root", "root") else f"owner {state.owner}:{state.group}"
+    if state.mode != mode:
+        return f"mode {state.mode:04o}, wanted {mode:04o}"
+    return "" if (state.owner, state.group) == ("root", group) else f"owner {state.owner}:{state.group}"
 
 
 def _found(state: PathState) -> inspect.Bundle | None:
@@ -63,7 +62,7 @@ class Issuer(PathResource):
         return Change("change", fault, title=self.path, asks=asks) if fault else None
 
     def after(self, seen: Seen) -> Seen:
-        return seen.put(self.probe, _MADE)
+        return seen.put(self.probe, PathState("file", 0o600, "root", "root", content=UNKNOWN))
 
     def prepare(self, session: Session, change: Change, say: Callable[[str], None]) -> Change:
         """The key is made here, where the root's is, and goes over the connection's stdin only."""
@@ -75,20 +74,22 @@ class Issuer(PathResource):
         files = []
         for item, change in items:
             made = change.payload.reveal().encode() if isinstance(change.payload, Secret) else b""
-            head = HEAD + b"what renews the certificate of this host's address, and can certify no other name.\n"
+            head = HEAD + b"what renews the certificates of this host, and can certify no other name.\n"
             files.append((File(id=item.id, path=item.path, content=head + made, mode=0o600, hide=("*",)), change))
         return File.apply(files)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf(PathResource):
-    """The certificate of the address, in one file with its key and its issuer's certificate. The host makes it
-    by `script`, now and whenever it nears its end."""
+    """The certificate of a service, in one file with its key and its issuer's certificate. The host makes it
+    by `script`, now and whenever it nears its end, with the owner and mode that the script was told."""
 
     issuer: str
     """Path of the issuer's file."""
     script: str
     names: tuple[str, ...]
+    group: str = "root"
+    mode: int = 0o600
 
     def probes(self) -> tuple[Probe[Any], ...]:
         return self.probe, PathProbe(self.issuer)
@@ -97,7 +98,7 @@ class Leaf(PathResource):
         state, above = seen[self.probe], seen[PathProbe(self.issuer)]
         if state.kind == "absent":
             return Change("create", "absent", title=self.path)
-        fault = _unlike(state)
+        fault = _unlike(state, self.mode, self.group)
         if not fault and state.content is not UNKNOWN:
             found, by = _found(state), _found(above)
             if found is None:
@@ -110,7 +111,7 @@ class Leaf(PathResource):
         return Change("change", fault, title=self.path, asks=asks) if fault else None
 
     def after(self, seen: Seen) -> Seen:
-        return seen.put(self.probe, _MADE)
+        return seen.put(self.probe, PathState("file", self.mode, "root", self.group, content=UNKNOWN))
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
@@ -119,7 +120,7 @@ class Leaf(PathResource):
             path = word(leaf.path)
             # `mv` would put the new file into what is a directory, and follow nothing else that is not ours.
             lines.append(f"keep {path}\nif [ -L {path} ] || ! [ -f {path} ]; then rm -f -- {path}; fi")
-            lines.append(f"{word(leaf.script)} {_ALL}")
+            lines.append(f"{word(leaf.script)} {_ALL} {path}")
         return "\n".join(lines)
 
 

@@ -104,14 +104,16 @@ def registry() -> dict[str, Step]:
 
 
 def ordered(settings: Settings, steps: Mapping[str, Step] | None = None) -> list[Step]:
-    """The steps of this stack, each after its needs."""
-    mine = [s for s in (steps or registry()).values() if s.applies(settings)]
+    """The steps of this stack, each after its needs. A need of a step by name that this stack has not is none."""
+    every = (steps or registry()).values()
+    mine = [s for s in every if s.applies(settings)]
+    absent = {s.name for s in every} - {s.name for s in mine}
     done: list[Step] = []
     names: set[str] = set()
     while len(done) < len(mine):
         ready = sorted(
-            (s for s in mine if s not in done and set(s.needs) <= names),
-            key=lambda s: (len(s.needs), s.provides not in {"store"}, s.name),
+            (s for s in mine if s not in done and set(s.needs) - absent <= names),
+            key=lambda s: (len(set(s.needs) - absent), s.provides not in {"store"}, s.name),
         )
         if not ready:
             raise ValueError("steps need each other in a circle")

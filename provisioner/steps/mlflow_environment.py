@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import urllib.parse
 from collections.abc import Mapping
 
 from provisioner.assets import render
 from provisioner.door import Door
 from provisioner.secrets import Secret
 from provisioner.steps import Context, own_accounts, tls
+from provisioner.steps.database_uri import uri
 
 HOST = "127.0.0.1"
 PORT = 5500
@@ -82,12 +82,8 @@ def text(context: Context) -> str:
 
 
 def database_uri(context: Context) -> Secret:
-    """The database, its driver named: without it SQLAlchemy 2.1 takes another than 2.0."""
-    database = context.settings.database
-    user = urllib.parse.quote(database.user, safe="")
-    password = urllib.parse.quote(secret(context, "database.password").reveal(), safe="")
-    name = urllib.parse.quote(database.name, safe="")
-    return Secret(f"postgresql+psycopg2://{user}:{password}@127.0.0.1:5432/{name}")
+    """The database, with the role's password."""
+    return Secret(uri(context.settings, context.settings.database.name, secret(context, "database.password")))
 
 
 def allowed_hosts(door: Door) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ they are given to MLflow when an account is made, and again when it gets another
 from __future__ import annotations
 
 import base64
-import urllib.parse
 
 from provisioner import accounts
 from provisioner.assets import render
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
+from provisioner.steps.database_uri import uri
 
 APP = "--app-name basic-auth"
 """What the server is started with: there is no variable for it."""
@@ -49,10 +49,8 @@ def database(context: Context) -> str:
 
 def ini(context: Context) -> str:
     """/etc/mlflow/basic_auth.ini. The database's password is not in it: the driver takes PGPASSWORD."""
-    user = urllib.parse.quote(context.settings.database.user, safe="")
-    name = urllib.parse.quote(database(context), safe="")
-    uri = f"postgresql+psycopg2://{user}@127.0.0.1:5432/{name}"
-    return render("mlflow-accounts.ini.j2", uri=uri.replace("%", "%%"), operator=accounts.OPERATOR, kept=KEPT)
+    where = uri(context.settings, database(context), None)
+    return render("mlflow-accounts.ini.j2", uri=where.replace("%", "%%"), operator=accounts.OPERATOR, kept=KEPT)
 
 
 def variables(context: Context) -> dict[str, str | Secret]:

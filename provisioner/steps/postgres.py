@@ -9,25 +9,25 @@ from provisioner.assets import render
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
-from provisioner.resources.file import File
+from provisioner.resources.certificate import HEAD
+from provisioner.resources.file import Directory, File, NoFile
 from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
-from provisioner.resources.postgresql import clusters, conf, psql
+from provisioner.resources.postgresql import clusters, conf, hba, psql
 from provisioner.resources.postgresql.access import HostAccess
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
-from provisioner.resources.postgresql.hba import Access
 from provisioner.resources.postgresql.overrides import Overrides
 from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerState
 from provisioner.resources.postgresql.service import COST, BootService, ClusterService, Includes, MainCluster
 from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, own_accounts, sizes
+from provisioner.steps import Context, keeping, own_accounts, postgres_access, sizes
+from provisioner.steps.host_certificates import HostCertificate, leaf
 from provisioner.steps.postgres_checks import checks
 from provisioner.values import dataclass
 
 PORT = 5432
-_LOOPBACK = ("127.0.0.1/32", "::1/128")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Postgres:
 
     name: str = "postgres"
     summary: str = "the PostgreSQL server of the distribution"
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("certificates",)
     provides: str = "dbms"
     roles: tuple[str, ...] = ("database",)
 
@@ -65,12 +65,13 @@ class Postgres:
         cluster, guest = chosen(context), is_guest(context)
         fresh = not seen_clusters(context).found
         wanted = settings(context)
-        hba = hba_path(context)
+        rules = hba_path(context)
+        shown = certificate(context)
         probe = server(context, cluster)
         content = settings_file(context).encode()
         # Of a guest nothing but what it was started with is known, and its drop-in asks for no restart.
         own = () if guest else (drop_in_path(cluster), limits_path(cluster))
-        reloads = (cluster.conf, hba, *own[1:])
+        reloads = (cluster.conf, rules, *own[1:], *((shown.path,) if shown else ()))
         inputs = (*reloads, *own[:1])
         drop_in = File(
             id="file:postgresql-service",
@@ -105,6 +106,16 @@ class Postgres:
                 ).of(self.name)
             )
         resources.append(made)
+        if shown is not None:
+            # Ready before the server is told of it: with a file that is not there it would not start.
+            folder = Directory(
+                id="directory:tls-postgresql",
+                path=shown.path.rpartition("/")[0],
+                group=shown.group,
+                mode=0o2750,
+                needs=there,
+            )
+            resources += [folder.of(self.name), leaf(shown, there).of(self.name)]
         if wanted:
             includes = Includes(id="include:postgresql", cluster=cluster, guest=guest, needs=there)
             resources.append(includes.of(self.name))
@@ -121,8 +132,8 @@ class Postgres:
                 ),
                 HostAccess(
                     id="access:postgresql",
-                    path=hba,
-                    access=access(context),
+                    path=rules,
+                    access=postgres_access.access(context, encrypted=encrypted(context)),
                     version=cluster.version,
                     keep=keeping.of_networks,
                     needs=there,
@@ -146,16 +157,22 @@ class Postgres:
                 inputs=inputs,
                 reloads=reloads,
                 health=f"{psql.running(cluster.version)}\n"
-                f'[ -n "$port" ] && "$bin/pg_isready" -q -h {psql.SOCKETS} -p "$port"',
+                f'[ -n "$port" ] && "$bin/pg_isready" -q -h {psql.SOCKETS} -p "$port"'
+                + (f" && {psql.shows(shown.path)}" if shown else ""),
                 health_seconds=30,
                 cost=COST,
                 cluster=cluster,
                 wanted=wanted,
                 server=probe,
                 guest=guest,
+                certificate=shown.path if shown else "",
                 needs=there,
             ).of(self.name)
         )
+        if shown is None:
+            reason = "no other host reaches PostgreSQL any more"
+            gone = NoFile(id="file:tls-postgresql", path=postgres_access.CERTIFICATE, ours=HEAD, reason=reason)
+            resources.append(gone.of(self.name))
         if not guest:
             # Its clusters start at boot only while this wrapper is enabled.
             boot = BootService(id="unit:postgresql.service", unit="postgresql.service", needs=there)
@@ -170,6 +187,7 @@ class Postgres:
             state(context),
             guest=is_guest(context),
             wanted=settings(context),
+            clients=postgres_access.clients(context),
         )
 
     def version(self, context: Context) -> str:
@@ -177,9 +195,10 @@ class Postgres:
 
     def headline(self, context: Context) -> str:
         version = state(context).version or chosen(context).version
-        reach = "loopback and " + ", ".join(context.settings.database.allow)
         where = "was here before" if is_guest(context) else "from apt"
-        return f"{version} {where}, {reach if context.settings.database.allow else 'loopback only'}"
+        far = ", ".join(postgres_access.clients(context))
+        reach = f"loopback and {far}{' by TLS' if encrypted(context) else ''}" if far else "loopback only"
+        return f"{version} {where}, {reach}"
 
 
 def seen_clusters(context: Context) -> Clusters:
@@ -221,9 +240,10 @@ def stopped(context: Context) -> bool:
 def settings(context: Context) -> dict[str, str]:
     """The settings of our file in conf.d, by name."""
     database, workers = context.settings.database, context.settings.mlflow.workers
-    more = own_accounts.wanted(context)
+    more, allow = own_accounts.wanted(context), bool(postgres_access.clients(context))
     if not is_guest(context):
-        return conf.owned(allow=bool(database.allow), workers=workers, extra=database.settings, accounts=more)
+        shown = postgres_access.CERTIFICATE if allow else ""
+        return conf.owned(certificate=shown, workers=workers, extra=database.settings, accounts=more)
     cluster = chosen(context)
     standing = context.seen.get(PathProbe(cluster.conf))
     current = standing.content if standing is not None and isinstance(standing.content, bytes) else None
@@ -231,7 +251,7 @@ def settings(context: Context) -> dict[str, str]:
         cluster,
         state(context),
         current,
-        allow=bool(database.allow),
+        allow=allow,
         workers=workers,
         extra=database.settings,
         accounts=more,
@@ -243,11 +263,21 @@ def settings_file(context: Context) -> str:
     return render("postgresql/50-mlflow.conf.j2", settings=values, guest=is_guest(context))
 
 
-def access(context: Context) -> Access:
-    """MLflow on the same host, and what `database.allow` adds."""
-    database = context.settings.database
-    more = (own_accounts.database(context),) if own_accounts.wanted(context) else ()
-    return Access(database.name, database.user, tuple(dict.fromkeys((*_LOOPBACK, *database.allow))), more)
+def certificate(context: Context) -> HostCertificate | None:
+    """What the server shows to other hosts. One that was here before shows its own, or none."""
+    return None if is_guest(context) else postgres_access.certificate(context, chosen(context).unit)
+
+
+def encrypted(context: Context) -> bool:
+    """Other hosts get in by TLS only: always, but for a guest that speaks none. While that one does not answer,
+    what stands in pg_hba.conf says which it is."""
+    server_state = state(context)
+    if not is_guest(context):
+        return True
+    if server_state.running:
+        return server_state.speaks_tls
+    standing = context.seen.get(PathProbe(hba_path(context)))
+    return not (standing is not None and isinstance(standing.content, bytes) and hba.plain(standing.content))
 
 
 def hba_path(context: Context) -> str:
@@ -276,7 +306,7 @@ def _limits(context: Context) -> str:
         "postgresql/limits.conf.j2",
         memory=own.postgres,
         tasks=own.postgres_tasks,
-        allowed=sizes.allowed(context.settings.database.allow),
+        allowed=sizes.allowed(postgres_access.clients(context)),
     )
 
 

@@ -22,8 +22,9 @@ def checks(
     *,
     guest: bool,
     wanted: Mapping[str, str],
+    clients: tuple[str, ...],
 ) -> Iterable[Check]:
-    """`wanted`: the settings of this stack's own file."""
+    """`wanted`: the settings of this stack's own file; `clients`: networks beyond this host."""
     yield _port(context, seen, cluster)
     yield _disk(context, bool(seen.found))
     yield from _several(seen, cluster, guest)
@@ -72,6 +73,8 @@ def checks(
             if line.path.endswith("/postgresql.auto.conf")
             else f"take line {line.line} out of {line.path}",
         )
+    if guest and clients and state.running:
+        yield _tls(state.speaks_tls, clients)
     if guest and cluster.start != "auto":
         yield Check(
             "postgres-boot",
@@ -80,6 +83,24 @@ def checks(
             detail=f"{cluster.directory}/start.conf says {cluster.start}: it will not start at boot",
             fix=f"write auto into {cluster.directory}/start.conf",
         )
+
+
+def _tls(spoken: bool, clients: tuple[str, ...]) -> Check:
+    """A guest keeps its own certificate, and its own mind about TLS."""
+    if spoken:
+        return Check(
+            "postgres-tls",
+            "PostgreSQL's TLS",
+            "ok",
+            detail="was here before and shows its own certificate: this stack's root says nothing of it",
+        )
+    return Check(
+        "postgres-tls",
+        "PostgreSQL's TLS",
+        "warn",
+        detail=f"was here before with ssl = off: what {', '.join(clients)} reads and writes can be read on its way",
+        fix="give it a certificate and ssl = on, then run again: plain connections are refused from then on",
+    )
 
 
 def _port(context: Context, seen: Clusters, cluster: Cluster) -> Check:

@@ -15,7 +15,6 @@ from provisioner.engine.resource import Resource
 from provisioner.resources.answers import Ask, answers
 from provisioner.resources.file import File, NoFile
 from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
-from provisioner.resources.unit import UnitProbe
 from provisioner.settings import Settings
 from provisioner.steps import Context, mlflow_environment, nginx, own_accounts, tls
 from provisioner.steps.proxy_login import HEAD, accounts
@@ -33,7 +32,7 @@ class Proxy:
 
     name: str = "proxy"
     summary: str = "nginx: one address for MLflow and its artifacts"
-    needs: tuple[str, ...] = ("bucket", "mlflow")
+    needs: tuple[str, ...] = ("certificates", "bucket", "mlflow")
     provides: str = "proxy"
     roles: tuple[str, ...] = ("proxy",)
 
@@ -41,7 +40,7 @@ class Proxy:
         return True
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return *nginx.looks(SITE), NginxBuildProbe(), UnitProbe(tls.SERVICE)
+        return *nginx.looks(SITE), NginxBuildProbe()
 
     def resources(self, context: Context) -> Sequence[Resource]:
         certificate = tls.file(context)

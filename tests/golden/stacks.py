@@ -94,7 +94,8 @@ EXAMPLES = {
             "access.port": 8080,
             "access.names": ("mlflow.example.com", "192.0.2.10"),
         },
-        facts=UBUNTU,
+        facts=replace(UBUNTU, addresses=(*UBUNTU.addresses, "10.151.0.7", "172.17.0.1")),
+        secrets={"tls_root": f"{'fake' * 12}:{'fake' * 4}:"},
     ),
     "tls": Example(
         {

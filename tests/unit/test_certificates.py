@@ -18,7 +18,7 @@ from provisioner.certificates import authority, handshake, inspect
 from provisioner.certificates.material import Material, blocks, certificates, trusted, unpack
 from provisioner.runtime import programs
 from provisioner.secrets import Secret
-from provisioner.steps.tls import subject_names
+from provisioner.steps.host_certificates import HostCertificate, table
 
 ROOT = unpack(authority.new_root())
 NAMES = ("mlflow.example.com", "10.151.0.1", "fd00::1")
@@ -104,7 +104,14 @@ def folder(tmp_path: Path) -> Path:
 def placed(folder: Path, names: tuple[str, ...]) -> None:
     (folder / "root.crt").write_text(certificates(ROOT.chain))
     (folder / "issuer.pem").write_text("# Written by provision.\n" + authority.issuer(ROOT, names).pem())
-    (folder / "names").write_text(subject_names(names) + "\n")
+    listed(folder, names)
+
+
+def listed(folder: Path, names: tuple[str, ...], *others: str) -> None:
+    """What is renewed: the door, and `others` each in a folder of its own."""
+    door = HostCertificate("door", "the URL", f"{folder}/door.pem", names, "nginx.service")
+    more = [HostCertificate(each, each, f"{folder}/{each}/it.pem", names, f"{each}.service", each) for each in others]
+    (folder / "names").write_text(table([door, *more]))
 
 
 def renew(shell: list[str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -163,12 +170,41 @@ def test_other_names_or_another_issuer_bring_a_new_one_at_once(folder: Path) -> 
 def test_what_clients_would_refuse_never_takes_the_place_of_what_is_there(folder: Path) -> None:
     renew(["dash"], folder)
     before = (folder / "door.pem").read_bytes()
-    (folder / "names").write_text("DNS:evil.example\n")
+    listed(folder, ("evil.example",))
     done = renew(["dash"], folder)
     assert done.returncode != 0
     assert "permitted subtree violation" in done.stderr + done.stdout
     assert (folder / "door.pem").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["door.pem", "issuer.pem", "names", "root.crt"]
+
+
+@pytest.mark.parametrize("shell", shells.SHELLS, ids=" ".join)
+def test_each_certificate_is_made_for_itself_and_one_that_fails_keeps_no_other_from_its_turn(
+    shell: list[str], folder: Path
+) -> None:
+    (folder / "postgres").mkdir()
+    (folder / "postgres").chmod(0o2750)
+    listed(folder, NAMES, "postgres", "gone")
+    only = renew(shell, folder, "36500", f"{folder}/postgres/it.pem")
+    assert only.returncode == 0, only.stderr
+    assert not (folder / "door.pem").exists()
+    assert stat.S_IMODE((folder / "postgres" / "it.pem").stat().st_mode) == 0o640
+    assert renew(shell, folder).returncode == 0, "what has no folder is not there yet"
+    keys = [blocks(path.read_bytes())[0] for path in (folder / "door.pem", folder / "postgres" / "it.pem")]
+    assert keys[0] != keys[1], "a key of its own"
+
+    door, other = (folder / "door.pem").read_bytes(), (folder / "postgres" / "it.pem").read_bytes()
+    text = (folder / "names").read_text()
+    broken = "".join(
+        line.replace("mlflow.example.com", "evil.example") if "/door.pem" in line else line
+        for line in text.splitlines(keepends=True)
+    )
+    (folder / "names").write_text(broken)
+    done = renew(shell, folder, "91")
+    assert done.returncode == 1, done.stderr
+    assert (folder / "door.pem").read_bytes() == door
+    assert (folder / "postgres" / "it.pem").read_bytes() != other
+    assert not list(folder.rglob(".new.*")), "nothing half-made is left"
 
 
 def test_an_issuer_is_replaced_for_what_is_wrong_with_it() -> None:
@@ -179,9 +215,9 @@ def test_an_issuer_is_replaced_for_what_is_wrong_with_it() -> None:
 
     good = authority.issuer(ROOT, NAMES)
     assert said(good) == ""
-    assert said(good, ("x.example",)) == "the address has other names now"
+    assert said(good, ("x.example",)) == "the names are others now"
     assert said(good, least=10_000).startswith("it ends in 18")
     assert said(Material(authority.issuer(ROOT, NAMES).key, good.chain)) == "its key is another one's"
     assert said(unpack(authority.new_root())) == "the stack's root did not sign it"
     free = Authority.new(under=Authority.of(ROOT.pem().encode()))
-    assert said(Material(der(free.key), (free.der,))) == "it may certify more than this address"
+    assert said(Material(der(free.key), (free.der,))) == "it may certify more than this host"

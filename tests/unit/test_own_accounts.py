@@ -26,7 +26,7 @@ from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.postgresql.database import Database as Made
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
-from provisioner.steps import database, mlflow, mlflow_environment, own_accounts, postgres, proxy
+from provisioner.steps import database, mlflow, mlflow_environment, own_accounts, postgres_access, proxy
 from provisioner.transport.forward import forwarded
 
 OWN = {"access__auth": "mlflow"}
@@ -76,7 +76,7 @@ def test_the_accounts_have_a_database_of_their_own_and_room_for_its_connections(
     assert set(names) == {"mlflow", "mlflow_auth"}
     assert names["mlflow_auth"].owner == "mlflow"
     assert names["mlflow"].limit == 2 * 45 + 15
-    (line, _) = postgres.access(context(**OWN)).lines
+    (line, _) = postgres_access.access(context(**OWN), encrypted=True).lines
     assert line.split()[:3] == ["host", "mlflow,mlflow_auth", "mlflow"]
     assert [r.name for r in database.STEP.resources(context()) if isinstance(r, Made)] == ["mlflow"]
     long = context(**OWN, database__name="d" * 63)

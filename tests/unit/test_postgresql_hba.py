@@ -25,6 +25,8 @@ local   replication     all                                     peer
 host    replication     all             127.0.0.1/32            scram-sha-256
 """
 
+REMOTE = Access("mlflow", "mlflow", ("127.0.0.1/32", "::1/128"), encrypted=("10.151.0.0/24",))
+
 LINES = st.sampled_from(
     [
         b"local all all peer\n",
@@ -49,7 +51,7 @@ LINES = st.sampled_from(
 CONTENT = st.one_of(st.lists(LINES, max_size=12).map(b"".join), st.binary(max_size=200))
 
 
-@given(CONTENT, st.sampled_from([ACCESS, WIDER]))
+@given(CONTENT, st.sampled_from([ACCESS, WIDER, REMOTE]))
 def test_applying_a_block_twice_is_applying_it_once(content: bytes, access: Access) -> None:
     once = hba.applied(content, access)
     assert hba.applied(once, access) == once
@@ -104,3 +106,16 @@ def test_lines_typed_into_the_block_go_and_a_lost_end_mark_swallows_nothing() ->
     assert hba.reason(edited, ACCESS) == "a line in its block is not wanted: host all all all trust"
     cut = good.replace(hba.END.encode() + b"\n", b"")
     assert hba.foreign(hba.applied(cut, ACCESS)).endswith(DEBIAN[-200:])
+
+
+def test_lines_of_an_earlier_release_for_other_hosts_become_those_for_tls() -> None:
+    before = hba.applied(DEBIAN, WIDER)
+    assert hba.plain(before)
+    after = hba.applied(before, REMOTE)
+    assert not hba.plain(after)
+    assert hba.networks(after) == hba.networks(before) == list(REMOTE.everywhere)
+    assert hba.foreign(after) == DEBIAN
+    assert b"hostssl mlflow          mlflow          10.151.0.0/24           scram-sha-256\n" in after
+    # Somebody's own line would answer first, with another kind of password.
+    own = b"host all all 10.0.0.0/8 md5\n"
+    assert hba.applied(own, REMOTE).endswith(own)

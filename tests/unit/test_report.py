@@ -148,6 +148,22 @@ def test_status_has_one_table_of_services_and_says_what_is_held() -> None:
     assert any("not counted" in line and "12,480 runs, 1 experiment" in line for line in lines)
 
 
+def test_a_status_says_of_each_certificate_whose_it_is() -> None:
+    row = {"days": 40, "until": "2027-01-01T00:00:00+00:00", "names": ["h"], "renewal": "inactive"}
+    both = [{**row, "of": "the URL"}, {**row, "of": "PostgreSQL", "days": 3}]
+
+    def said(rows: list[dict[str, Any]]) -> list[str]:
+        extra = {"answer": {"ok": True, "milliseconds": 14.0}, "certificates": rows}
+        out, _ = shown(HostResult("h", total=3, url="http://h:5000", extra=extra), "status")
+        return [line for line in out.splitlines() if "left, until" in line]
+
+    url, database = said(both)
+    assert url.split()[:3] == ["certificate", "the", "URL:"]
+    assert database.split()[0] == "PostgreSQL:"
+    assert "NOT HAPPENED" in database
+    assert said([]) == []
+
+
 def test_a_status_tells_what_a_run_refuses_beside_everything_else() -> None:
     refused = Refused("another schema", why="made by another version", next="keep that version")
     result = HostResult("h", total=3, refused=[refused], exit=Exit.FAILED, extra={"answer": {"ok": False}})

@@ -9,11 +9,13 @@ from provisioner.engine import plan
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.resource import Resource
+from provisioner.resources.certificate import Leaf
 from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File
 from provisioner.resources.package import PackageProbe, PackageState
 from provisioner.resources.paths import ABSENT, PathProbe, PathState
 from provisioner.resources.postgresql import conf
+from provisioner.resources.postgresql.access import HostAccess
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
 from provisioner.resources.postgresql.server import DOWN, FileSetting, ServerProbe, ServerState, Setting
 from provisioner.resources.unit import Service, UnitProbe, UnitState
@@ -24,6 +26,7 @@ from provisioner.steps.database import STEP as DATABASE
 from provisioner.steps.database import login
 from provisioner.steps.postgres import STEP as POSTGRES
 from provisioner.steps.postgres import drop_in_path, limits_path, settings_file
+from provisioner.steps.postgres_access import CERTIFICATE, access
 
 DOOR = Door("http", "10.151.0.1", 5000, ("10.151.0.1",))
 SECRETS = {"database.password": Secret("correct horse battery")}
@@ -183,6 +186,77 @@ def test_a_pg_hba_conf_in_another_place_is_the_one_that_is_edited() -> None:
     assert "/etc/postgresql/15/main/pg_hba.conf" not in paths
 
 
+ALLOWED = {"database__allow": ("10.151.0.0/24", "127.0.0.0/8")}
+
+
+def rules(of: Context) -> list[list[str]]:
+    (access,) = (r for r in POSTGRES.resources(of) if r.id == "access:postgresql")
+    assert isinstance(access, HostAccess)
+    return [[line.split()[0], line.split()[3]] for line in access.access.lines]
+
+
+def test_other_hosts_get_in_by_tls_only_with_a_certificate_that_is_there_before_the_server_is_told() -> None:
+    facts = Facts(addresses=("127.0.0.1", "10.151.0.1", "10.151.0.9", "172.17.0.1", "fd00::7"))
+    of = context(facts=facts, **ALLOWED)
+    text = settings_file(of)
+    for line in (
+        "listen_addresses = '*'",
+        "ssl = 'on'",
+        f"ssl_cert_file = '{CERTIFICATE}'",
+        f"ssl_key_file = '{CERTIFICATE}'",
+        "ssl_min_protocol_version = 'TLSv1.2'",
+    ):
+        assert line in text.splitlines()
+    assert rules(of) == [
+        ["host", "127.0.0.1/32"],
+        ["host", "::1/128"],
+        ["host", "127.0.0.0/8"],
+        ["hostssl", "10.151.0.0/24"],
+    ]
+    ids = [r.id for r in POSTGRES.resources(of)]
+    assert ids.index("certificate:postgresql") < ids.index("file:postgresql-settings")
+    (leaf,) = (r for r in POSTGRES.resources(of) if isinstance(r, Leaf))
+    assert leaf.names == ("10.151.0.1", "10.151.0.9"), "no address by which these clients do not come"
+    assert CERTIFICATE in unit(of).reloads
+
+
+def test_one_that_nobody_else_reaches_has_no_certificate_and_keeps_none() -> None:
+    for of in (context(), context(database__allow=("127.0.0.0/8",))):
+        assert "ssl" not in settings_file(of)
+        assert not any(isinstance(r, Leaf) for r in POSTGRES.resources(of))
+        ids = [r.id for r in POSTGRES.resources(of)]
+        assert ids.index("file:tls-postgresql") > ids.index("unit:postgresql@15-main.service"), "once it is not read"
+
+
+def test_a_guest_keeps_its_own_mind_about_tls_which_is_told() -> None:
+    speaks = context(guest(settings={"ssl": Setting("on")}), **ALLOWED)
+    silent = context(guest(), **ALLOWED)
+    for of in (speaks, silent):
+        assert "ssl" not in settings_file(of)
+        assert not any(isinstance(r, Leaf) for r in POSTGRES.resources(of))
+    assert rules(speaks)[-1] == ["hostssl", "10.151.0.0/24"]
+    assert rules(silent)[-1] == ["host", "10.151.0.0/24"]
+    told = {check.id: check for check in POSTGRES.preflight(silent)}["postgres-tls"]
+    assert told.status == "warn"
+    assert "10.151.0.0/24" in told.detail
+    assert {check.id: check for check in POSTGRES.preflight(speaks)}["postgres-tls"].status == "ok"
+    assert "postgres-tls" not in {check.id for check in POSTGRES.preflight(context(guest()))}
+
+
+def test_a_guest_that_does_not_answer_keeps_the_rules_that_it_has() -> None:
+    cluster = Cluster("15")
+    for encrypted in (True, False):
+        block = access(context(**ALLOWED), encrypted=encrypted).block
+        seen = Seen(
+            {
+                ClustersProbe(): Clusters((cluster,)),
+                ServerProbe("15", "mlflow", "mlflow"): DOWN,
+                PathProbe(cluster.hba): PathState("file", content=block),
+            }
+        )
+        assert rules(context(seen, **ALLOWED))[-1][0] == ("hostssl" if encrypted else "host")
+
+
 def failures(of: Context) -> dict[str, Check]:
     return {check.id: check for check in POSTGRES.preflight(of) if check.status in {"fail", "warn"}}
 
@@ -214,7 +288,9 @@ def test_verify_logs_in_over_the_forwarded_socket() -> None:
 
 def test_the_headline_says_version_origin_and_reach() -> None:
     assert POSTGRES.headline(context(guest(version="15.20"))) == "15.20 was here before, loopback only"
-    assert POSTGRES.headline(context(database__allow=("10.151.0.0/24",))) == "15 from apt, loopback and 10.151.0.0/24"
+    assert POSTGRES.headline(context(database__allow=("10.151.0.0/24",))) == (
+        "15 from apt, loopback and 10.151.0.0/24 by TLS"
+    )
     assert DATABASE.headline(context()) == "role and database mlflow"
 
 

@@ -45,7 +45,7 @@ class HostAccess(PathResource):
         reason = printable(hba.reason(state.content, self.access))
         if "absent" not in reason:
             reason += f"; last changed {ago(state.age)}"
-        more = [each for each in hba.networks(state.content) if each not in self.access.networks]
+        more = [each for each in hba.networks(state.content) if each not in self.access.everywhere]
         return Change(
             "change",
             reason,

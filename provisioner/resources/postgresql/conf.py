@@ -20,17 +20,29 @@ def connections(workers: int, accounts: bool = False) -> int:
     return workers * (45 if accounts else 30) + 15
 
 
-def owned(*, allow: bool, workers: int, extra: Mapping[str, str], accounts: bool = False) -> dict[str, str]:
+def owned(*, certificate: str, workers: int, extra: Mapping[str, str], accounts: bool = False) -> dict[str, str]:
     """For a cluster of our own: also what equals the default, so that a change elsewhere is noticed.
+    `certificate`: the file with key and chain that other hosts are shown, empty where none may come.
 
     Every network listens when one is allowed in: pg_hba.conf says who gets through, and a
     listener bound to one address is lost when that address comes up after the server.
     """
     return {
-        "listen_addresses": "*" if allow else "localhost",
+        "listen_addresses": "*" if certificate else "localhost",
         "max_connections": str(max(DEFAULT_CONNECTIONS, connections(workers, accounts) + RESERVE)),
         "password_encryption": "scram-sha-256",
+        **(_tls(certificate) if certificate else {}),
         **_plain(extra),
+    }
+
+
+def _tls(certificate: str) -> dict[str, str]:
+    """Key and chain of one file: a renewal replaces both at once."""
+    return {
+        "ssl": "on",
+        "ssl_cert_file": certificate,
+        "ssl_key_file": certificate,
+        "ssl_min_protocol_version": "TLSv1.2",
     }
 
 

@@ -31,6 +31,12 @@ class Access:
     networks: tuple[str, ...]
     more: tuple[str, ...] = ()
     """Further databases of the role."""
+    encrypted: tuple[str, ...] = ()
+    """Networks from which only TLS gets in."""
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        return (*self.networks, *self.encrypted)
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -38,9 +44,10 @@ class Access:
 
     @property
     def lines(self) -> tuple[str, ...]:
+        kinds = [("host", each) for each in self.networks] + [("hostssl", each) for each in self.encrypted]
         return tuple(
-            f"host    {','.join(self.databases):<15} {self.role:<15} {network:<23} scram-sha-256"
-            for network in self.networks
+            f"{kind:<7} {','.join(self.databases):<15} {self.role:<15} {network:<23} scram-sha-256"
+            for kind, network in kinds
         )
 
     @property
@@ -67,12 +74,28 @@ class _Item:
 
 def networks(content: bytes) -> list[str]:
     """The networks that our block lets in as it stands, whatever was made of it."""
+    return [network for _, network in _let_in(content)]
+
+
+def plain(content: bytes) -> bool:
+    """Whether our block as it stands lets anybody beyond loopback in without TLS."""
+    return any(kind == "host" and not _is_loopback(network) for kind, network in _let_in(content))
+
+
+def _is_loopback(network: str) -> bool:
+    try:
+        return ipaddress.ip_network(network, strict=False).is_loopback
+    except ValueError:
+        return False
+
+
+def _let_in(content: bytes) -> list[tuple[str, str]]:
     inside, found = False, []
     for line in content.splitlines():
         if _BEGIN.match(line) or _END.match(line):
             inside = _BEGIN.match(line) is not None
-        elif inside and (match := re.match(rb"\s*host\s+\S+\s+\S+\s+([0-9a-fA-F.:]+/\d+)\s", line)):
-            found.append(match[1].decode())
+        elif inside and (match := re.match(rb"\s*(host|hostssl)\s+\S+\s+\S+\s+([0-9a-fA-F.:]+/\d+)\s", line)):
+            found.append((match[1].decode(), match[2].decode()))
     return found
 
 
@@ -153,7 +176,7 @@ def _above_comments(items: Sequence[_Item], place: int) -> int:
 
 
 def _first_match(items: Sequence[_Item], access: Access) -> int | None:
-    networks = [ipaddress.ip_network(network) for network in access.networks]
+    networks = [ipaddress.ip_network(network) for network in access.everywhere]
     for number, item in enumerate(items):
         record = _record(item.raw)
         if record and (item.joined or _may_match(record, access, networks)):

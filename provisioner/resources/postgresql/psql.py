@@ -82,6 +82,17 @@ def feed(statements: str, variables: Mapping[str, str] | None = None) -> str:
     return emit((head + statements).encode())
 
 
+def shows(certificate: str) -> str:
+    """A command that is true once the server on `$port` shows the first certificate of that file. A reload says
+    yes to everything: of a file that it cannot use the server only writes to its log."""
+    path = word(certificate)
+    return (
+        '[ "$(timeout 10 openssl s_client -starttls postgres -connect "127.0.0.1:$port" </dev/null 2>/dev/null | '
+        'openssl x509 -noout -fingerprint -sha256 2>/dev/null)" = '
+        f'"$(openssl x509 -in {path} -noout -fingerprint -sha256)" ]'
+    )
+
+
 def reload(unit: str, changed: Sequence[str]) -> str:
     """Reload a cluster through systemd (which records it) and wait until the server has read its
     files; nothing when it does not run. Needs `functions` and `find_port`.

@@ -108,6 +108,12 @@ class ServerState:
     role: RoleState | None = None
     database: DatabaseState | None = None
 
+    @property
+    def speaks_tls(self) -> bool:
+        """`ssl = on`; off is the program's default, and then no file may name it."""
+        known = self.settings.get("ssl")
+        return known is not None and known.value == "on"
+
     def foreign_value(self, name: str, own: str) -> str | None:
         """What the files say of a setting without the file `own`."""
         return next((line.value for line in reversed(self.files) if line.name == name and line.path != own), None)

@@ -34,6 +34,8 @@ class ClusterService(Service):
     wanted: Mapping[str, str] = field(hash=False)
     server: ServerProbe
     guest: bool = False
+    certificate: str = ""
+    """The file with the certificate that it shows; empty where it is not this tool's."""
     enabled: bool = False
 
     @property
@@ -133,8 +135,18 @@ class ClusterService(Service):
                 )
             # The package has started what was absent when the plan was made: a reload is enough then.
             lines.append(f"if ! systemctl -q is-active {unit}; then\n{super()._fragment(change)}\nport=\nfi")
+        if self.certificate:
+            # Where files are taken back, the server must read what they were.
+            lines.append(f"echo 'systemctl reload {self.unit}' | revert")
         # Checked before it is reloaded: the running server never sees files that it would not take.
         lines += [psql.reload(self.unit, self.inputs)]
+        if self.certificate:
+            lines.append(
+                f'n=0\nuntil [ -z "$port" ] || {psql.shows(self.certificate)}; do\n'
+                "  n=$((n + 1))\n  if [ $n -ge 50 ]; then\n"
+                f"    echo 'it does not show the certificate of' {word(self.certificate)} >&2\n    exit 1\n  fi\n"
+                "  sleep 0.1\ndone"
+            )
         if not self.guest:
             # ALTER SYSTEM undone, or a setting whose need for a restart only the server knows.
             lines.append(

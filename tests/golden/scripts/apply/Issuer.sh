@@ -1,8 +1,8 @@
 # create certificate:issuer: absent
 f=$T/stage0
-printf %s '# Written by provision: what renews the certificate of this host'\''s address, and can certify no other name.
+printf %s '# Written by provision: what renews the certificates of this host, and can certify no other name.
 ' >"$f"
-[ "$(sha256sum <"$f")" = "805112d8ae8bc1867048fdcce9da5e0248369d26d0e7af39d0e97c4f539ea1a2  -" ]
+[ "$(sha256sum <"$f")" = "7393bb7e9a101c53990ba393ffd78488cb57ebb145b7e3a0f0029ec005d0bb45  -" ]
 unplaced() { rm -f -- /etc/provision/tls/issuer.pem.provision-new; }
 trap unplaced EXIT
 f=$T/stage0
