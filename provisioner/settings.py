@@ -74,7 +74,7 @@ class Settings:
     def certifies(self) -> bool:
         """Whether certificates come from a root that the stack has for itself: that of the URL, or of a service
         that other hosts reach past it."""
-        return self.access.encryption == "internal" or bool(self.database_clients)
+        return self.access.encryption == "internal" or bool(self.database_clients) or not self.topology.single
 
     def get(self, dotted: str) -> Any:
         """The value of `store.engine` and the like."""

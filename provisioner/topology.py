@@ -29,6 +29,17 @@ class Member:
         (proxy_ssl_name; https://trac.nginx.org/nginx/ticket/1467)."""
         return f"{self.address.replace('.', '-').replace(':', '-') or 'unknown'}.{DOMAIN}"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All by which the stack's other hosts may call it, the address first where it is known."""
+        shared = (shared_name(role) for role in self.roles)
+        return (*filter(None, [self.address]), self.dns, *shared)
+
+
+def shared_name(role: str) -> str:
+    """What every host of a role is called besides: nginx compares one name, whichever of them it has chosen."""
+    return f"{role}.{DOMAIN}"
+
 
 @dataclass(frozen=True)
 class Topology:

@@ -54,7 +54,7 @@ organizationName = supplied
 [leaf]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
+extendedKeyUsage = $usage
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid:always
 subjectAltName = $names
@@ -81,7 +81,7 @@ case ${1:-} in
   ?*) days=$1 only=${2:-} ;;
 esac
 failed=0
-while read -r file mode unit names; do
+while read -r file mode unit usage names; do
   case $file in /*) ;; *) continue ;; esac
   if [ -n "$only" ] && [ "$file" != "$only" ]; then continue; fi
   # Its service is not there yet, or not any more.

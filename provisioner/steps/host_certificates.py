@@ -43,10 +43,17 @@ class HostCertificate:
     """What must be reloaded to show another one."""
     group: str = "root"
     """Another one's file is in a folder of its own, setgid to that group: what renews it may give nothing away."""
+    client: bool = False
+    """It is shown to servers too."""
 
     @property
     def mode(self) -> int:
         return 0o600 if self.group == "root" else 0o640
+
+    @property
+    def usage(self) -> str:
+        """What it may be used for, as OpenSSL writes it."""
+        return "serverAuth,clientAuth" if self.client else "serverAuth"
 
     @property
     def id(self) -> str:
@@ -68,9 +75,9 @@ def leaf(certificate: HostCertificate, needs: tuple[str, ...]) -> Leaf:
 
 
 def table(certificates: Iterable[HostCertificate]) -> str:
-    """/etc/provision/tls/names: `FILE MODE UNIT NAMES`, the names as OpenSSL writes them."""
+    """/etc/provision/tls/names: `FILE MODE UNIT USAGE NAMES`, the last two as OpenSSL writes them."""
     lines = [
-        f"{each.path} {each.mode:04o} {each.unit} {subject_names(each.names)}\n"
+        f"{each.path} {each.mode:04o} {each.unit} {each.usage} {subject_names(each.names)}\n"
         for each in sorted(certificates, key=lambda each: each.path)
     ]
     return "# Written by provision: the certificates that this host renews. An edit here is put back.\n" + "".join(

@@ -144,7 +144,15 @@ class Mlflow:
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        return checks(context, environment(context), drop_ins(context))
+        yield from checks(context, environment(context), drop_ins(context))
+        if leaving(context) and not context.here.holds("proxy"):
+            yield Check(
+                "login-elsewhere",
+                "login",
+                "fail",
+                detail="MLflow would cease to ask for the login before the URL's host, which is another one, begins to",
+                fix='stay with access.auth = "mlflow", or go by access.auth = "none" while no client gets to the URL',
+            )
 
     def version(self, context: Context) -> str:
         return context.settings.mlflow.version
@@ -174,13 +182,19 @@ def unit_file(context: Context) -> str:
     own = names if own_accounts.wanted(context) else None
     return render(
         "mlflow-server.service.j2",
-        store_unit=f"{context.store_step}.service",
+        beside=["network-online.target", *beside(context)],
         sizes=sizes.of(context),
         egress=sizes.egress(context),
         temporary=mlflow_environment.TEMPORARY,
         record=record_line(inputs(context), [CURRENT, venv.marker]),
         accounts=own,
     )
+
+
+def beside(context: Context) -> list[str]:
+    """The units of this host that it works with."""
+    units = {"database": "postgresql.service", "store": f"{context.store_step}.service"}
+    return [unit for role, unit in units.items() if context.here.holds(role)]
 
 
 def inputs(context: Context) -> tuple[str, ...]:

@@ -12,18 +12,19 @@ from provisioner.assets import render
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
+from provisioner.resources import mutual
 from provisioner.resources.answers import Ask, answers
 from provisioner.resources.file import File, NoFile
 from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
 from provisioner.settings import Settings
-from provisioner.steps import Context, mlflow_environment, nginx, own_accounts, tls
+from provisioner.steps import Context, gate, inner, mlflow_environment, nginx, own_accounts, tls
+from provisioner.steps.host_certificates import ROOT_FILE, leaf
 from provisioner.steps.proxy_login import HEAD, accounts
 from provisioner.values import dataclass
 
 SITE = "/etc/nginx/conf.d/provision-mlflow.conf"
 ACCOUNTS = "/etc/nginx/provision-mlflow.htpasswd"
 ACCESS_LOG = "/var/log/nginx/provision-mlflow.access.log"
-STORE_PORT = 9000
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Proxy:
 
     name: str = "proxy"
     summary: str = "nginx: one address for MLflow and its artifacts"
-    needs: tuple[str, ...] = ("certificates", "bucket", "mlflow")
+    needs: tuple[str, ...] = ("certificates", "bucket", "mlflow", "gate")
     provides: str = "proxy"
     roles: tuple[str, ...] = ("proxy",)
 
@@ -46,7 +47,13 @@ class Proxy:
         certificate = tls.file(context)
         own = own_accounts.wanted(context)
         login = own_accounts.NGINX_LOGIN if own else None
+        between = inner.certificate(context)
+        opened = inner.gates(context.here)
         files = (SITE, *filter(None, [certificate, login]))
+        if between is not None:
+            files += (between.path, ROOT_FILE)
+        if opened:
+            files += (inner.SITE,)
         resources: list[Resource] = [*nginx.software(context)]
         needs = (nginx.PACKAGE,)
         if context.settings.access.auth == "password":
@@ -73,7 +80,20 @@ class Proxy:
                 )
             )
         # Logins are passed on only once MLflow asks for them itself.
-        asked = (*needs, "unit:mlflow-server.service") if own else needs
+        asked: tuple[str, ...] = needs
+        if own:
+            others = [
+                f"after:{step}@{each.name}" for each in context.here.others("mlflow") for step in ("gate", "mlflow")
+            ]
+            asked += ("unit:mlflow-server.service", *others)
+        if between is not None:
+            resources.append(leaf(between, needs))
+            asked += (between.id,)
+        if opened:
+            resources.append(gate.site(context, needs))
+        elif not context.here.topology.single:
+            reason = "no other host has what this one has"
+            resources.append(NoFile(id="file:nginx-gate", path=inner.SITE, ours=HEAD.encode(), reason=reason))
         resources += [
             *tls.resources(context, needs),
             nginx.drop_in(context, files),
@@ -119,10 +139,19 @@ def _proven(context: Context) -> str:
     taken = "nginx -t -q"
     if not own_accounts.wanted(context):
         return taken
-    ask = Ask(
-        mlflow_environment.PORT, "/api/2.0/mlflow/experiments/search?max_results=1", mlflow_environment.HOST, (401,)
-    )
-    return f"{taken} && {answers(ask)}"
+
+    def ask(port: int) -> Ask:
+        return Ask(port, "/api/2.0/mlflow/experiments/search?max_results=1", mlflow_environment.HOST, (401,))
+
+    servers = inner.upstream(context.here, "mlflow")
+    if not servers.name:
+        return f"{taken} && {answers(ask(mlflow_environment.PORT))}"
+    # One on this host is asked directly: the gate before it opens with this very site.
+    elsewhere = [member.address for member in context.here.others("mlflow")]
+    asked = [mutual.answers(inner.peer("mlflow"), *((each, ask(inner.GATES["mlflow"])) for each in elsewhere))]
+    if context.here.holds("mlflow"):
+        asked.append(answers(ask(mlflow_environment.PORT)))
+    return "\n".join([f"{taken} || exit 1", *(f"{{ {each}\n}} || exit 1" for each in asked)])
 
 
 def health(context: Context) -> Mapping[str, str] | None:
@@ -156,8 +185,10 @@ def _site(context: Context, version: str) -> str:
         hosts=[_pattern(_bracketed(name)) for name in context.door.names],
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
         passed=own_accounts.wanted(context),
-        mlflow_port=mlflow_environment.PORT,
-        store_port=STORE_PORT,
+        mlflow=inner.upstream(context.here, "mlflow"),
+        store=inner.upstream(context.here, "store"),
+        identity=inner.IDENTITY,
+        root=ROOT_FILE,
         health=health(context),
         version=version,
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from provisioner.settings import Settings
 from provisioner.steps import Context
+from provisioner.topology import Here, addresses
 from provisioner.values import dataclass
 
 _STEP = 16
@@ -44,8 +45,9 @@ class Sizes:
     """What the services need at least leaves the system a tenth of the memory."""
 
 
-def sizes(memory: int, cores: int, settings: Settings) -> Sizes:
-    """`memory` in bytes, 0 when it is not known."""
+def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None) -> Sizes:
+    """`memory` in bytes, 0 when it is not known. What this host does not have takes none of it."""
+    here = here or Here()
     workers = settings.mlflow.workers
     unlimited = Sizes(
         mlflow_tasks=256 + 128 * workers,
@@ -57,13 +59,15 @@ def sizes(memory: int, cores: int, settings: Settings) -> Sizes:
         return unlimited
     size = nominal(memory)
     proxy = _whole(min(512, max(48, size // 32)))
-    postgres_least = max(_POSTGRES_LEAST, _buffers(settings) + 32)
+    postgres_least = max(_POSTGRES_LEAST, _buffers(settings) + 32) if here.holds("database") else 0
+    store_least = _STORE_LEAST if here.holds("store") else 0
     room = size * 9 // 10 - proxy
     least = _LAUNCHER + _WORKER * workers
-    most = min(room - _STORE_LEAST - postgres_least, size * 9 // 20)
-    mlflow = min(_mebibytes(settings.mlflow.memory), max(least, most))
+    # Half of it, where the store or the database wants the rest.
+    most = min(room - store_least - postgres_least, size * 9 // 20 if here.holds("store", "database") else room)
+    mlflow = min(_mebibytes(settings.mlflow.memory), max(least, most)) if here.holds("mlflow") else 0
     rest = room - mlflow
-    store = max(_STORE_LEAST, min(rest // 2, rest - postgres_least))
+    store = max(store_least, min(rest // 2 if here.holds("database") else rest, rest - postgres_least))
     postgres = max(postgres_least, rest - store)
     return replace(
         unlimited,
@@ -77,7 +81,7 @@ def sizes(memory: int, cores: int, settings: Settings) -> Sizes:
 
 
 def of(context: Context) -> Sizes:
-    return sizes(context.facts.memory, context.facts.cores, context.settings)
+    return sizes(context.facts.memory, context.facts.cores, context.settings, context.here)
 
 
 def nominal(memory: int) -> int:
@@ -98,10 +102,22 @@ def egress(context: Context) -> tuple[str, ...]:
     address that clients use, since that is the one it signs."""
     if context.settings.mlflow.egress != "stack":
         return ()
+    if not context.here.topology.single:
+        named = [name for name in context.door.names if is_address(name)]
+        return allowed([*named, *addresses(context.here.others("database", "proxy"))])
     try:
         return allowed([str(ipaddress.ip_address(context.door.name))])
     except ValueError:
         return allowed(sorted(a for a in context.facts.addresses if not ipaddress.ip_address(a).is_loopback))
+
+
+def is_address(name: str) -> bool:
+    """Whether `name` is a literal address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(mebibytes: int) -> int:

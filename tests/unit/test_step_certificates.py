@@ -54,8 +54,8 @@ def test_one_issuer_certifies_all_names_of_the_host_and_each_service_has_a_line(
     assert issuer.names == ("10.151.0.1", "10.1.2.3")
     assert isinstance(names, File)
     assert names.content.decode().splitlines()[1:] == [
-        "/etc/provision/tls/door.pem 0600 nginx.service IP:10.151.0.1",
-        "/etc/provision/tls/postgresql/server.pem 0640 postgresql@15-main.service IP:10.151.0.1,IP:10.1.2.3",
+        "/etc/provision/tls/door.pem 0600 nginx.service serverAuth IP:10.151.0.1",
+        "/etc/provision/tls/postgresql/server.pem 0640 postgresql@15-main.service serverAuth IP:10.151.0.1,IP:10.1.2.3",
     ]
     alone = made(**ALLOWED)["file:tls-names"]
     assert isinstance(alone, File)
