@@ -85,6 +85,8 @@ class Decision:
     rebuilt: bool = False
     because: str = ""
     """Why values are other than on either side, where this machine's user says so."""
+    replaced: tuple[str, ...] = ()
+    """Of the secrets that the stack had, those that got such a value."""
 
     def renewed(self, wanted: Vault) -> Decision:
         """The same with `wanted` values, which neither side has yet."""

@@ -8,7 +8,7 @@ so that nothing generated is lost: it is newer then, and the next run finishes w
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from provisioner import accounts, secret_kinds, vault
@@ -31,7 +31,6 @@ from provisioner.report.model import HostResult, Reporter
 from provisioner.transport.base import Session
 
 ALL = "all"
-BEFORE = "store.user.before"
 # The name of the store's administrator stays: what it owns is kept under it.
 GROUPS: dict[str, tuple[str, ...]] = {
     "store.root": ("store.root.password",),
@@ -44,6 +43,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "tls.root": (ROOT,),
 }
 """What is changed together, in the order of `all`; `accounts` are those that there are."""
+_USERS = {"login": accounts.OPERATOR, "tls.root": ""}
+"""Of the groups that clients keep something of: the account by which they are known, empty for every client."""
 
 
 def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
@@ -110,8 +111,8 @@ def _generated(turns: Sequence[Turn], request: StackRequest, result: HostResult)
 
 def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
     """`secrets` with new values for `names`."""
-    if "store.user.key" in names:
-        secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
+    if sources.USER in names:
+        secrets = vault.changed(secrets, sources.BEFORE, secrets[sources.USER])
     for name in names:
         kind = secret_kinds.kind_of(name)
         if kind is not None and kind.make is not None:
@@ -121,8 +122,8 @@ def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
 
 def returned(secrets: vault.Vault, earlier: vault.Vault, names: Sequence[str]) -> vault.Vault:
     """`secrets` with the values that `names` had in `earlier`, newer than all."""
-    if "store.user.key" in names:
-        secrets = vault.changed(secrets, BEFORE, secrets["store.user.key"])
+    if sources.USER in names:
+        secrets = vault.changed(secrets, sources.BEFORE, secrets[sources.USER])
     for name in names:
         secrets = vault.changed(secrets, name, earlier[name])
     return secrets
@@ -174,9 +175,16 @@ class Rotation(Converge):
         return view
 
     def _rotate(self, groups: Turn, before: vault.Vault) -> None:
-        names = [name for group in groups for name in members(group, before, self.request.secret_sources)]
-        users = recent(self.session) if "login" in names else ()
+        parts = {group: members(group, before, self.request.secret_sources) for group in groups}
+        names = [name for part in parts.values() for name in part]
         self._renew = lambda secrets: renewed(secrets, names)
+        self._proven({group: part for group, part in parts.items() if part}, before)
+
+    def _proven(self, parts: Mapping[str, Sequence[str]], before: vault.Vault) -> None:
+        """One turn, which changes the secrets of `parts` (by group); where it fails both sides have those of
+        `before` again."""
+        names = [name for part in parts.values() for name in part]
+        users = {group: recent(self.session, account) for group, account in _USERS.items() if group in parts}
         try:
             self._turn()
         except (Unreachable, ProtocolError):
@@ -188,14 +196,13 @@ class Rotation(Converge):
             self._renew, self._renewal = (lambda secrets: returned(secrets, before, names)), "the earlier value again"
             self._turn()
             raise ProvisionError(
-                f"{', '.join(groups)}: the earlier value is back, with the new one the verification failed",
+                f"{', '.join(parts)}: the earlier value is back, with the new one the verification failed",
                 why=error.why or error.what,
                 next=error.next,
                 exit=Exit.VERIFY,
             ) from error
-        for group in groups:
-            if members(group, before, self.request.secret_sources):
-                self.result.told += _told(group, names, users, select(self.request))
+        for group, part in parts.items():
+            self.result.told += _told(group, part, users.get(group, ()), select(self.request))
 
     def _turn(self) -> None:
         # A stamp of its own: what is put back is as it was before this turn.
@@ -215,7 +222,7 @@ class Rotation(Converge):
         be seen with the new values is looked at again after that, and the old user goes with the next look."""
         if not self.atomic:
             return plan
-        staying = [each for each in plan.changes if each.change.action != "remove"]
+        staying = [_free(each) for each in plan.changes if each.change.action != "remove"]
 
         def place(planned: Planned) -> int:
             if isinstance(planned.resource, ClientResource):
@@ -225,10 +232,55 @@ class Rotation(Converge):
         return replace(plan, changes=tuple(sorted(staying, key=place)))
 
 
+def _free(planned: Planned) -> Planned:
+    """The host's document waits for nothing but its place, which is after all that it could wait for."""
+    if planned.step != RECORD_STEP:
+        return planned
+    return replace(planned, resource=replace(planned.resource, needs=()))
+
+
+class Taking(Rotation):
+    """Values of the operator's own in the place of those that the stack has, the way that new ones go."""
+
+    def of_sources(self, view: View) -> None:
+        """`view` is the look in which they were found to differ. Everything else of the stack comes first, as in
+        any run."""
+        brought, late, notes = self.request.brought, view.secrets.replaced, sources.notes(view)
+        self.request = replace(self.request, brought={n: v for n, v in brought.items() if n not in late})
+        self.atomic = False
+        view = self._look()
+        self._refuse(view)
+        if view.plan:
+            view = self._change(view)
+        done = self.result.changes
+        root = GROUPS["store.root"]
+        for turn in ([n for n in late if n in root], [n for n in late if n not in root]):
+            if not turn:
+                continue
+            self.atomic = True
+            taken = {name: brought[name] for name in turn if name in brought}
+            self.request = replace(self.request, brought={**self.request.brought, **taken})
+            self._proven(_grouped(turn), view.secrets.vault)
+            done += self.result.changes
+            view = self._tidy()
+            done += self.result.changes
+        self.result.changes = done
+        self.result.notes += [note for note in notes if note not in self.result.notes]
+
+
+def _grouped(names: Sequence[str]) -> dict[str, list[str]]:
+    """`names` by the groups that they are of."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        group = next((group for group, own in GROUPS.items() if name in own), name)
+        parts.setdefault(group, []).append(name)
+    return parts
+
+
 def _told(group: str, names: Sequence[str], users: Sequence[str], arguments: str) -> list[str]:
     """Who must get the new value, and what ends with the earlier one."""
+    seen = f"; of late it was used from {', '.join(users)}" if users else ""
     if group == "login":
-        seen = f"; of late it was used from {', '.join(users)}" if users else ""
         return [f"The account mlflow has a new password{seen}:\n  provision env {arguments}"]
     if group == "accounts" or accounts.is_secret(group):
         return [
@@ -237,7 +289,7 @@ def _told(group: str, names: Sequence[str], users: Sequence[str], arguments: str
             if accounts.is_secret(name)
         ]
     if group == "tls.root":
-        return [f"Every client must trust the new root:\n  provision env --ca FILE {arguments}"]
+        return [f"Every client must trust the new root{seen}:\n  provision env --ca FILE {arguments}"]
     if group == "mlflow.flask-key":
         return ["Forms that were open in a browser must be loaded again."]
     if group == "store.user":

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 from provisioner import accounts, secret_kinds, vault
 from provisioner.errors import UsageError
 from provisioner.inventory import Inventory, StackRequest
-from provisioner.secrets import Secret
+from provisioner.secrets import Secret, generate
 from provisioner.sources import Source
 
 if TYPE_CHECKING:
     from provisioner.commands.view import View
 
+USER = "store.user.key"
+"""The store's user: its name is half of its key."""
+BEFORE = "store.user.before"
 _ROOM = 64 * 1024
 """Bytes of a file or of what a command prints."""
 _PATIENCE = 30.0
@@ -68,6 +71,7 @@ def with_sources(
     yet, because a changed secret is for all that use it.
     """
     secrets, warnings, reasons = decision.vault, list(request.warnings), []
+    replaced = []
     for name, value in request.brought.items():
         source = request.secret_sources[name]
         entry = secrets.entries.get(name)
@@ -81,14 +85,21 @@ def with_sources(
         if entry is not None and chosen:
             warnings.append(f"{name} has another value at its source ({source}): a run of all steps takes it")
             continue
-        if entry is not None and name == "store.user.key":
-            # The store's user goes with its name, once the new one serves.
-            secrets = vault.changed(secrets, "store.user.before", entry.value)
+        if entry is not None:
+            replaced.append(name)
         secrets = vault.changed(secrets, name, value)
         reasons.append(f"the value of {name} comes from {source}")
     if not reasons:
         return decision, warnings
-    return replace(decision.renewed(secrets), because=", ".join(reasons)), warnings
+    if "store.user.secret" in replaced and USER not in request.brought:
+        # Under a name of its own, so that the earlier one serves until MLflow uses the other.
+        secrets = vault.changed(secrets, USER, generate(20))
+        replaced.append(USER)
+    if USER in replaced:
+        # It goes once the new one serves.
+        secrets = vault.changed(secrets, BEFORE, decision.vault[USER])
+    decided = replace(decision.renewed(secrets), because=", ".join(reasons), replaced=tuple(replaced))
+    return decided, warnings
 
 
 def notes(view: View) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from test_commands_converge import A, Silent, World
 
 from provisioner import audit, vault
+from provisioner.commands.apply import apply
 from provisioner.commands.options import Options
 from provisioner.commands.rotate import GROUPS, chosen, rotate
 from provisioner.errors import Exit, UsageError
@@ -113,6 +114,19 @@ def test_who_used_a_changed_password_is_told_and_the_password_is_not(one: World)
     (told,) = ended.results[A].told
     assert "192.0.2.77" in told
     assert here()["login"].reveal() not in str(ended.document)
+
+
+def test_who_must_trust_another_root_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, A)
+    sets = ("store.engine=seaweedfs", "access.tls=internal")
+    assert apply(Options(hosts=(A,), sets=sets, default_inventory=False), Silent()) == Exit.OK  # type: ignore[arg-type]
+    before = here()
+    code, ended = turn(world, "tls.root")
+    assert code == Exit.OK, ended.results[A].error
+    (told,) = ended.results[A].told
+    assert "192.0.2.77" in told
+    assert "env --ca FILE" in told
+    assert here()["tls.root"] == there(world)["tls.root"] != before["tls.root"]
 
 
 def test_a_group_of_which_the_stack_has_none_is_a_usage_error(one: World) -> None:

@@ -460,6 +460,83 @@ def test_the_user_before_is_remembered_when_the_store_s_user_gets_another_name(
     assert here()["store.user.key"] == Secret("chosen-user-key")
 
 
+@pytest.mark.parametrize("name", ["store.user.key", "database.password"])
+def test_another_value_is_taken_by_itself_after_all_else_and_the_host_s_document_comes_last(
+    one: World, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    one.run()
+    monkeypatch.setenv("NEW", "chosen-user-key")
+    path = written(folder, f'"{name}" = {{ env = "NEW" }}')
+    one.hosts[A].remove("/etc/nginx/conf.d/provision-mlflow.conf")
+    _, planned = call(one, path, plan)
+    one.hosts[A].applied, one.asked = [], []
+    code, ended = call(one, path)
+    made = one.hosts[A].applied
+    assert code == Exit.OK, ended.results[A].error
+    assert set(made) == {change.id for change in planned.results[A].changes}, "a plan shows what a run does"
+    assert made.index("file:nginx-site") < made.index("file:mlflow.env")
+    assert made[-1] == "file:secrets.json"
+    assert one.asked.count("full") == 1
+    assert f"the value of {name} comes from env NEW" in ended.results[A].notes
+
+
+def test_a_failure_on_the_way_leaves_the_earlier_value_on_both_sides(
+    one: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.run()
+    before = here()
+    monkeypatch.setenv("KEY", "chosen-user-key")
+    path = written(folder, '"store.user.key" = { env = "KEY" }')
+    one.hosts[A].failing = {"unit:mlflow-server.service"}
+    code, _ = call(one, path)
+    assert code == Exit.FAILED
+    assert here() == before
+    assert there(one).entries == before.entries
+    one.hosts[A].failing = set()
+    one.green = False
+    code, ended = call(one, path)
+    error = ended.results[A].error
+    assert code == Exit.VERIFY
+    assert error is not None
+    assert here().entries == there(one).entries
+
+
+def test_a_value_with_which_the_verification_fails_is_not_kept(
+    one: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.run()
+    before = here()
+    monkeypatch.setenv("KEY", "chosen-user-key")
+    answers, verify = iter([False, True]), one._verify
+
+    def once_red(target: Any, **options: Any) -> Any:
+        one.green = next(answers)
+        return verify(target, **options)
+
+    monkeypatch.setattr("provisioner.verify.run.verify", once_red)
+    code, ended = call(one, written(folder, '"store.user.key" = { env = "KEY" }'))
+    error = ended.results[A].error
+    assert code == Exit.VERIFY
+    assert error is not None
+    assert "store.user: the earlier value is back" in error.what
+    assert here()["store.user.key"] == there(one)["store.user.key"] == before["store.user.key"]
+
+
+def test_a_chosen_secret_of_the_store_s_user_comes_under_another_name(
+    one: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.run()
+    earlier = here()["store.user.key"]
+    monkeypatch.setenv("SECRET", VALUE)
+    code, _ = call(one, written(folder, '"store.user.secret" = { env = "SECRET" }'))
+    assert code == Exit.OK
+    assert here()["store.user.secret"] == Secret(VALUE)
+    assert here()["store.user.before"] == earlier != here()["store.user.key"]
+    assert here().entries == there(one).entries
+    code, again = call(one, written(folder, '"store.user.secret" = { env = "SECRET" }'))
+    assert (code, again.results[A].changes) == (Exit.OK, [])
+
+
 def test_a_single_step_does_not_change_what_others_use(
     one: World, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
