@@ -15,8 +15,11 @@ RECORD_STEP = "settings"
 """The step name of the two."""
 
 
-def record_resources(settings: Settings, secrets: vault.Vault, stack: str, because: str = "") -> list[Resource]:
-    """The files in which the host keeps the stack's settings and secrets; `because`: why secrets are others."""
+def record_resources(
+    settings: Settings, secrets: vault.Vault, stack: str, because: str = "", first: tuple[str, ...] = ()
+) -> list[Resource]:
+    """The files in which the host keeps the stack's settings and secrets; `because`: why secrets are others, `first`:
+    what must be done before they are noted."""
     text = record.dump_recorded(settings, stack)
     files: list[Resource] = [
         Directory(id="directory:etc-provision", path="/etc/provision"),
@@ -27,6 +30,7 @@ def record_resources(settings: Settings, secrets: vault.Vault, stack: str, becau
             mode=0o600,
             hide=("*",),
             because=because,
+            needs=first,
         ),
         File(id="file:stack.toml", path=RECORD, content=text.encode(), mode=0o644),
     ]

@@ -98,7 +98,8 @@ def looked_at(connection: Session, options: Options) -> View:
 def changes_of(view: View, document: vault.Vault, account: str) -> Plan:
     """What `document` changes on the host as it was seen, in what says who gets in."""
     context = replace(view.context, secrets=document.secrets(), ended=document.ended)
-    rendered = record_resources(view.settings, vault.part(document, view.context.here), view.request.id)
+    part = vault.part(document, view.context.here)
+    rendered = record_resources(view.settings, part, view.request.id, first=("accounts:mlflow",))
     for step in view.all_steps:
         if step.name in {STEP, "mlflow"}:
             rendered += step.resources(context)

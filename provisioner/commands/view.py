@@ -161,8 +161,10 @@ def look(
     steps = [s for s in all_steps if not chosen or s.name in chosen]
     under = [s for s in all_steps if s not in steps and any(s in needed(step, all_steps) for step in steps)]
     because = decision.because or (renewal if renew is not None else "")
+    # Accounts that MLflow keeps get a password before it is noted there: a killed run's is given again.
+    first = ("accounts:mlflow",) if context.renewed and seen[SECRETS_FILE].kind == "file" else ()
     # A single step that this host does not have leaves it as it is.
-    files = record_resources(settings, part, request.id, because) if steps else []
+    files = record_resources(settings, part, request.id, because, first) if steps else []
     mine = with_former(
         [*files, *(r for s in steps for r in built[s.name])],
         context,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -119,6 +120,32 @@ def test_accounts_are_made_changed_and_ended_at_once(own: Stack) -> None:
     assert own.run("user", "remove", "ben").code == 0
     assert own.run("--json").changed() == []
     assert own.lives() == lives, "nothing was restarted"
+
+
+@pytest.mark.parametrize("noted", ["here", "in MLflow"])
+def test_a_password_that_a_killed_operator_was_changing_is_the_one_he_has_after_a_run(own: Stack, noted: str) -> None:
+    name = "kim" if noted == "here" else "leo"
+    first = password_of(own.run("user", "add", name, "--json"))
+    process = own.operator.start("user", "passwd", name, *own.reach())
+    end = time.monotonic() + 120
+    while own.secret(f"account.{name}") == first or (noted != "here" and status(own, name, first) != 401):
+        assert process.poll() is None or noted != "here", process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    own.on("flock -w 60 /run/provision/work true", seconds=90)
+    ran = own.run("--json")
+    assert ran.code == 0, ran.out + ran.err
+    other = own.secret(f"account.{name}")
+    assert other != first
+    assert status(own, name, other) == 200
+    end = time.monotonic() + 30
+    while status(own, name, first) != 401:  # a process of MLflow's lets in for 5 s whom it has checked
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert own.run("--json").changed() == []
+    assert own.run("user", "remove", name).code == 0
 
 
 def test_what_is_done_in_mlflow_itself_stays_and_is_told(own: Stack) -> None:

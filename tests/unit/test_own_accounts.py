@@ -13,15 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import model
 import pytest
 from systemd_env import read_env_file
+from test_commands_converge import A, Silent, World
 from test_step_mlflow_proxy import SECRETS, content, context
 
+from provisioner import vault
+from provisioner.commands.apply import apply
+from provisioner.commands.options import Options
 from provisioner.engine.probe import Seen
-from provisioner.engine.resource import Change
-from provisioner.errors import ProvisionError
+from provisioner.engine.resource import Change, Planned
+from provisioner.errors import Exit, ProvisionError
 from provisioner.resources.file import File, NoFile
-from provisioner.resources.mlflow_users import Database, Users, UsersState, hashed
+from provisioner.resources.mlflow_users import Database, Users, UsersLook, UsersState, hashed
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.postgresql.database import Database as Made
 from provisioner.resources.unit import UnitProbe, UnitState
@@ -272,3 +277,40 @@ def test_a_password_that_the_host_does_not_have_yet_is_given_to_mlflow_too() -> 
     assert found.tried == {"anna"}
     (plain,) = (r for r in mlflow.STEP.resources(context(**OWN)) if isinstance(r, Users))
     assert plain.tried == frozenset()
+
+
+def test_an_account_s_password_is_noted_on_the_host_once_mlflow_has_it_and_a_run_finishes_what_a_kill_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, A)
+    host = world.hosts[A]
+    monkeypatch.setitem(model.BLANK, UsersLook, UsersState(unseen="not yet"))  # type: ignore[arg-type]
+    monkeypatch.setattr(Users, "look", lambda self, session: Seen({self.key: session.value(self.key)}))
+
+    def perform(self: Users, session: Any, change: Change) -> None:
+        if "broken" in session.failing:
+            raise ProvisionError("MLflow does not answer")
+        session.make([Planned(self, change)])
+
+    monkeypatch.setattr(Users, "perform", perform)
+    sets = ("store.engine=seaweedfs", "access.auth=mlflow", 'access.users=["anna"]')
+
+    def run() -> Exit:
+        return apply(Options(hosts=(A,), sets=sets, default_inventory=False), Silent())  # type: ignore[arg-type]
+
+    def noted() -> Secret:
+        return vault.parse(host.content(vault.HOST_FILE), "there")["account.anna"]
+
+    assert run() == Exit.OK
+    kept, _ = vault.read_controller(A)
+    assert kept is not None
+    # What a killed `user passwd` leaves: the new password on the operator's machine only, or in MLflow besides.
+    vault.write_controller(vault.changed(kept, "account.anna", Secret("another password")))
+    host.put(UsersLook(5500), UsersState(frozenset({"mlflow", "anna"}), refused=frozenset({"anna"})))
+    host.failing, host.applied = {"broken"}, []
+    assert run() == Exit.FAILED
+    assert noted() == kept["account.anna"], "the next run gives it again"
+    host.failing = set()
+    assert run() == Exit.OK
+    assert noted() == Secret("another password")
+    assert host.applied.index("accounts:mlflow") < host.applied.index("file:secrets.json")
