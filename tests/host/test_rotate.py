@@ -6,9 +6,14 @@ import base64
 import json
 import shlex
 import signal
+import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +80,58 @@ def stored_key(stack: Stack) -> list[str]:
     return stack.on(run, stdin=DECRYPT, seconds=120).strip().splitlines()[-1].split(" ", 1)
 
 
+def secured(stack: Stack, *more: str) -> None:
+    """The stack with a root of its own."""
+    if stack.engine != "seaweedfs":
+        pytest.skip("one engine: certificates and accounts do not depend on the store")
+    ran = stack.run("--set", "access.tls=internal", *more, "--json", timeout=600)
+    assert ran.code == 0, ran.out + ran.err
+
+
+def root(stack: Stack, path: Path) -> ssl.SSLContext:
+    """A client that trusts what `env --ca` writes now, and nothing else."""
+    told = stack.run("env", "--ca", str(path))
+    assert told.code == 0, told.err
+    return ssl.create_default_context(cafile=str(path))
+
+
+def answer(stack: Stack, trusting: ssl.SSLContext, user: str = "", password: str = "") -> int:
+    """Status of a search by TLS; 0 where the client refuses the certificate, -1 where nobody answers."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Basic {token}"} if user else {})}
+    url = f"https://{stack.address}/api/2.0/mlflow/experiments/search"
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, b'{"max_results": 1}', headers), timeout=30, context=trusting
+        ) as found:
+            return int(found.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except urllib.error.URLError as error:
+        return 0 if isinstance(error.reason, ssl.SSLCertVerificationError) else -1
+
+
+@contextmanager
+def asked(stack: Stack) -> Iterator[set[int]]:
+    """What one who does not look at the certificate and has no login is answered all the while."""
+    seen: set[int] = set()
+    end = threading.Event()
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+
+    def ask() -> None:
+        while not end.wait(0.1):
+            seen.add(answer(stack, trusting))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        thread.join()
+
+
 def values(stack: Stack) -> dict[str, str]:
     return {name: stack.secret(name) for name in SECRETS}
 
@@ -129,6 +186,28 @@ def test_a_part_that_fails_takes_the_whole_rotation_back(stack: Stack) -> None:
     assert (again.code, again.changed()) == (0, []), again.out + again.err
 
 
+def test_a_key_that_the_operator_chose_is_taken_whole_or_not_at_all(stack: Stack, tmp_path: Path) -> None:
+    inventory = tmp_path / "prod.toml"
+    inventory.write_text('[secrets]\n"store.user.key" = { env = "KEY" }\n')
+    before = values(stack)
+    taken = stack.run("--inventory", str(inventory), "--json", timeout=600, KEY="chosen-key")
+    assert taken.code == 0, taken.out + taken.err
+    assert stack.secret("store.user.key") == "chosen-key"
+    works(stack)
+    assert not store_takes(stack, before["store.user.key"], before["store.user.secret"])
+    again = stack.run("--inventory", str(inventory), "--json", timeout=300, KEY="chosen-key")
+    assert (again.code, again.changed()) == (0, []), again.out + again.err
+
+    stack.on("chmod 0644 /opt/mlflow/current/bin/mlflow")  # it runs, and will not start again
+    failed = stack.run("--inventory", str(inventory), "--json", timeout=600, KEY="another-key")
+    assert failed.code == 1, failed.out + failed.err
+    assert stack.secret("store.user.key") == "chosen-key"
+    stack.on("chmod 0755 /opt/mlflow/current/bin/mlflow")
+    stack.on("systemctl restart mlflow-server")
+    stack.wait()
+    works(stack)
+
+
 def test_an_operator_who_is_killed_leaves_one_working_generation(stack: Stack) -> None:
     before = stack.secret("database.password")
     process = stack.operator.start("secrets", "rotate", "database.password", *stack.reach())
@@ -148,6 +227,71 @@ def test_an_operator_who_is_killed_leaves_one_working_generation(stack: Stack) -
     assert again.code == 0, again.out + again.err
     works(stack)
     assert stack.secret("database.password") != before
+
+
+def test_another_root_is_what_clients_are_told_and_the_address_answers_all_the_while(
+    stack: Stack, tmp_path: Path
+) -> None:
+    secured(stack)
+    login = stack.secret("login")
+    before = root(stack, tmp_path / "before.pem")
+    assert answer(stack, before, "mlflow", login) == 200
+    with asked(stack) as seen:
+        ran = stack.run("secrets", "rotate", "tls.root", "--json", timeout=600)
+    assert ran.code == 0, ran.out + ran.err
+    assert seen == {401}
+    (told,) = (note for note in ran.host["notes"] if "env --ca FILE" in note)
+    assert "of late it was used from 10.151.0." in told
+    after = root(stack, tmp_path / "after.pem")
+    assert answer(stack, after, "mlflow", login) == 200
+    assert answer(stack, before, "mlflow", login) == 0, "the earlier root opens nothing"
+    again = stack.run("--verify", "--json", timeout=300)
+    assert (again.code, again.changed()) == (0, []), again.out + again.err
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_an_operator_who_is_killed_between_two_roots_leaves_one_that_works(
+    stack: Stack, tmp_path: Path, where: str
+) -> None:
+    secured(stack)
+    before = root(stack, tmp_path / "before.pem")
+    copy = stack.operator.state / "provision" / stack.address / "secrets.json"
+    watched = copy if where == "here" else stack.host.root / "etc/provision/tls/trust.crt"
+    known = watched.read_bytes()
+    process = stack.operator.start("secrets", "rotate", "tls.root", *stack.reach())
+    end = time.monotonic() + 120
+    while watched.read_bytes() == known:  # noted here, or being written there
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    stack.on("flock -w 180 /run/provision/work true", seconds=200)
+    stack.wait()
+    assert answer(stack, root(stack, tmp_path / "between.pem"), "mlflow", stack.secret("login")) == 200
+    ran = stack.run("--verify", "--json", timeout=300)
+    assert ran.code == 0, ran.out + ran.err
+    assert answer(stack, root(stack, tmp_path / "after.pem"), "mlflow", stack.secret("login")) == 200
+    assert answer(stack, before) == 0
+    assert stack.run("--json", timeout=300).changed() == []
+
+
+def test_all_become_new_where_mlflow_keeps_the_accounts_and_the_root_is_the_stack_s_own(
+    stack: Stack, tmp_path: Path
+) -> None:
+    secured(stack, "--set", "access.auth=mlflow")
+    assert stack.run("user", "add", "anna").code == 0
+    users = {"mlflow": "login", "anna": "account.anna"}
+    before, earlier = root(stack, tmp_path / "before.pem"), {user: stack.secret(name) for user, name in users.items()}
+    ran = stack.run("secrets", "rotate", "all", "--json", timeout=900)
+    assert ran.code == 0, ran.out + ran.err
+    assert answer(stack, before) == 0
+    after = root(stack, tmp_path / "after.pem")
+    for user, name in users.items():
+        assert answer(stack, after, user, stack.secret(name)) == 200
+        assert answer(stack, after, user, earlier[user]) == 401
+    again = stack.run("--verify", "--json", timeout=300)
+    assert (again.code, again.changed()) == (0, []), again.out + again.err
 
 
 def test_a_host_that_differs_and_a_name_that_is_none_are_refused(stack: Stack) -> None:
