@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.client
 import json
+import os
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -17,7 +18,10 @@ from . import gauge
 from .conftest import Stack
 
 MB = 2**20
-PARTS, PART = 10, 30 * MB
+GB = float(os.environ.get("PROVISION_TEST_LARGE_GB", "2"))
+"""Size of the file that goes up and down."""
+PARTS = 10
+PART = int(GB * 1024 / PARTS) * MB
 NOTHING = 8 * MB
 """What logs and the like may add meanwhile."""
 UNITS = ("nginx.service", "mlflow-server.service")
@@ -71,7 +75,9 @@ def experiment(stack: Stack) -> str:
 
 def test_a_large_file_goes_up_and_down_and_stands_nowhere_in_between(stack: Stack, experiment: str) -> None:
     folder = f"{experiment}/large/artifacts"
-    gauge.start(stack.host, *UNITS)
+    units = (*UNITS, stack.store_unit)
+    gauge.start(stack.host, *units)
+    begun = time.monotonic()
     made = ask(
         stack, "POST", f"/api/2.0/mlflow-artifacts/mpu/create/{folder}", {"path": "large.bin", "num_parts": PARTS}
     )
@@ -86,9 +92,10 @@ def test_a_large_file_goes_up_and_down_and_stands_nowhere_in_between(stack: Stac
             "parts": [{"part_number": number + 1, "etag": tag, "url": ""} for number, tag in enumerate(tags)],
         },
     )
-    up = gauge.stop(stack.host, *UNITS)
+    up, up_took = gauge.stop(stack.host, *units), time.monotonic() - begun
 
-    gauge.start(stack.host, *UNITS)
+    gauge.start(stack.host, *units)
+    begun = time.monotonic()
     told = urllib.parse.urlsplit(ask(stack, "GET", f"/api/2.0/mlflow-artifacts/presigned/{folder}/large.bin")["url"])
     connection = http.client.HTTPConnection(stack.address, 5000, timeout=300)
     connection.request("GET", f"{told.path}?{told.query}")
@@ -98,14 +105,16 @@ def test_a_large_file_goes_up_and_down_and_stands_nowhere_in_between(stack: Stac
         got.update(piece)
         size += len(piece)
     connection.close()
-    down = gauge.stop(stack.host, *UNITS)
+    down, down_took = gauge.stop(stack.host, *units), time.monotonic() - begun
 
     sent = hashlib.sha256()
     for number in range(PARTS):
         for piece in stream(number):
             sent.update(piece)
     assert (size, got.digest()) == (PARTS * PART, sent.digest())
-    for costs in (up, down):
+    for costs, took in ((up, up_took), (down, down_took)):
+        used = {unit: round(grown / MB, 1) for unit, grown in costs.memory.items()}
+        print(f"{stack.engine}: {size / 2**30:.2f} GB in {took:.1f} s; MB more: {used}, files {costs.files / MB:.1f}")
         assert costs.samples > 3
         assert costs.files < NOTHING, costs
         assert costs.unlinked < NOTHING, costs
