@@ -75,10 +75,10 @@ class Converge:
         if not self.steps and not self.options.verify and self.team.leads:
             ahead = QuickAhead(self.session, self.request, select(self.request))
         view = self._look()
-        if view.exists and view.secrets.replaced and not self.steps:
+        if view.exists and view.secrets.replaced and not self.steps and view.settings.topology.single:
             from provisioner.commands.rotate import Taking  # it is a run, too
 
-            Taking(self.session, self.request, self.result, self.options, self.reporter, ()).of_sources(view)
+            Taking(self.session, self.request, self.result, self.options, self.reporter, (), self.team).of_sources(view)
             return
         self._refuse(view)
         checks = self._judged(view) if view.plan or view.unnamed else None

@@ -28,6 +28,7 @@ from provisioner.engine.resource import ClientResource, Planned
 from provisioner.errors import Exit, ProtocolError, ProvisionError, Refused, Unreachable, UsageError
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
+from provisioner.steps import own_accounts
 from provisioner.transport.base import Session
 
 ALL = "all"
@@ -135,6 +136,8 @@ class Rotation(Converge):
     atomic = True
     _renew: Renew | None = None
     _renewal = "a new value"
+    _own = False
+    """MLflow keeps the accounts."""
 
     def of(self, turns: Sequence[Turn]) -> None:
         """Every turn, proven; raises what the first failure was, which is taken back by then."""
@@ -152,7 +155,7 @@ class Rotation(Converge):
             )
         done: list[Planned] = []
         elsewhere = self.request.secret_sources
-        for groups in turns:
+        for groups in self._apart(turns, view):
             if not any(members(group, view.secrets.vault, elsewhere) for group in groups):
                 raise UsageError(
                     f"this stack has no {' and no '.join(groups)}",
@@ -163,6 +166,18 @@ class Rotation(Converge):
             view = self._tidy()
             done += self.result.changes
         self.result.changes = done
+
+    def _apart(self, turns: Sequence[Turn], view: View) -> Sequence[Turn]:
+        """`turns`, where MLflow keeps the accounts with their logins in turns of their own: for those it must run,
+        with a database's password that is not changed meanwhile."""
+        self._own = own_accounts.chosen(view.settings)
+        if not self._own:
+            return turns
+        parts = (
+            tuple(group for group in turn if _is_login(group) is logins) for turn in turns for logins in (False, True)
+        )
+        elsewhere = self.request.secret_sources
+        return [part for part in parts if any(members(each, view.secrets.vault, elsewhere) for each in part)] or turns
 
     def _tidy(self) -> View:
         """What the new values leave behind goes: the store's earlier user."""
@@ -191,7 +206,9 @@ class Rotation(Converge):
             raise  # the host may be done with it or not: the newer copy here finishes it with the next run
         except ProvisionError as error:
             if error.exit is not Exit.VERIFY:
-                vault.write_controller(before)
+                # MLflow's accounts are no file that is put back: one generation up, the next run gives them again.
+                logins = [name for name in names if self._own and _is_login(name)]
+                vault.write_controller(returned(before, before, logins))
                 raise
             self._renew, self._renewal = (lambda secrets: returned(secrets, before, names)), "the earlier value again"
             self._turn()
@@ -253,19 +270,24 @@ class Taking(Rotation):
         if view.plan:
             view = self._change(view)
         done = self.result.changes
-        root = GROUPS["store.root"]
-        for turn in ([n for n in late if n in root], [n for n in late if n not in root]):
-            if not turn:
-                continue
+        parts = _grouped(late)
+        first, rest = [(each,) for each in parts if each == "store.root"], tuple(g for g in parts if g != "store.root")
+        for groups in self._apart([*first, *([rest] if rest else [])], view):
             self.atomic = True
-            taken = {name: brought[name] for name in turn if name in brought}
+            turn = {group: parts[group] for group in groups}
+            taken = {name: brought[name] for part in turn.values() for name in part if name in brought}
             self.request = replace(self.request, brought={**self.request.brought, **taken})
-            self._proven(_grouped(turn), view.secrets.vault)
+            self._proven(turn, view.secrets.vault)
             done += self.result.changes
             view = self._tidy()
             done += self.result.changes
         self.result.changes = done
         self.result.notes += [note for note in notes if note not in self.result.notes]
+
+
+def _is_login(name: str) -> bool:
+    """Whether a group or a secret is somebody's login."""
+    return name == "accounts" or accounts.account_of(name) is not None
 
 
 def _grouped(names: Sequence[str]) -> dict[str, list[str]]:

@@ -22,8 +22,9 @@ from test_step_mlflow_proxy import SECRETS, content, context
 from provisioner import vault
 from provisioner.commands.apply import apply
 from provisioner.commands.options import Options
+from provisioner.commands.rotate import rotate
 from provisioner.engine.probe import Seen
-from provisioner.engine.resource import Change, Planned
+from provisioner.engine.resource import Change
 from provisioner.errors import Exit, ProvisionError
 from provisioner.resources.file import File, NoFile
 from provisioner.resources.mlflow_users import Database, Users, UsersLook, UsersState, hashed
@@ -279,38 +280,94 @@ def test_a_password_that_the_host_does_not_have_yet_is_given_to_mlflow_too() -> 
     assert plain.tried == frozenset()
 
 
-def test_an_account_s_password_is_noted_on_the_host_once_mlflow_has_it_and_a_run_finishes_what_a_kill_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = World(monkeypatch, A)
-    host = world.hosts[A]
-    monkeypatch.setitem(model.BLANK, UsersLook, UsersState(unseen="not yet"))  # type: ignore[arg-type]
-    monkeypatch.setattr(Users, "look", lambda self, session: Seen({self.key: session.value(self.key)}))
+class Own:
+    """A stack in memory whose MLflow keeps the accounts: `there`, their passwords."""
 
-    def perform(self: Users, session: Any, change: Change) -> None:
-        if "broken" in session.failing:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.there: dict[str, Secret] = {}
+        self.world = World(monkeypatch, A)
+        self.host = self.world.hosts[A]
+        self.broken = False
+        monkeypatch.setitem(model.BLANK, UsersLook, UsersState(unseen="not yet"))  # type: ignore[arg-type]
+        monkeypatch.setattr(Users, "look", lambda users, session: Seen({users.key: self._look(users)}))
+        monkeypatch.setattr(Users, "perform", lambda users, session, change: self._perform(users))
+
+    def _look(self, users: Users) -> UsersState:
+        tried = {users.operator, *users.tried} & set(self.there)
+        refused = frozenset(name for name in tried if self.there[name] != users.passwords[name])
+        return UsersState(frozenset(self.there), refused)
+
+    def _perform(self, users: Users) -> None:
+        if self.broken:
             raise ProvisionError("MLflow does not answer")
-        session.make([Planned(self, change)])
+        state = self._look(users)
+        absent = set(users.passwords) - set(self.there)
+        self.there |= {name: users.passwords[name] for name in absent | state.refused}
+        self.host.applied.append(users.id)
 
-    monkeypatch.setattr(Users, "perform", perform)
-    sets = ("store.engine=seaweedfs", "access.auth=mlflow", 'access.users=["anna"]')
-
-    def run() -> Exit:
+    def run(self, *rotated: str) -> Exit:
+        if rotated:
+            return rotate(Options(hosts=(A,), default_inventory=False), Silent(), *rotated)  # type: ignore[arg-type]
+        sets = ("store.engine=seaweedfs", "access.auth=mlflow", 'access.users=["anna"]')
         return apply(Options(hosts=(A,), sets=sets, default_inventory=False), Silent())  # type: ignore[arg-type]
 
-    def noted() -> Secret:
-        return vault.parse(host.content(vault.HOST_FILE), "there")["account.anna"]
+    def noted(self) -> vault.Vault:
+        return vault.parse(self.host.content(vault.HOST_FILE), "there")
 
-    assert run() == Exit.OK
-    kept, _ = vault.read_controller(A)
-    assert kept is not None
+    def here(self) -> vault.Vault:
+        kept, _ = vault.read_controller(A)
+        assert kept is not None
+        return kept
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Own:
+    made = Own(monkeypatch)
+    assert made.run() == Exit.OK
+    made.host.applied = []
+    return made
+
+
+def test_an_account_s_password_is_noted_on_the_host_once_mlflow_has_it_and_a_run_finishes_what_a_kill_left(
+    kept: Own,
+) -> None:
+    before = kept.there["anna"]
     # What a killed `user passwd` leaves: the new password on the operator's machine only, or in MLflow besides.
-    vault.write_controller(vault.changed(kept, "account.anna", Secret("another password")))
-    host.put(UsersLook(5500), UsersState(frozenset({"mlflow", "anna"}), refused=frozenset({"anna"})))
-    host.failing, host.applied = {"broken"}, []
-    assert run() == Exit.FAILED
-    assert noted() == kept["account.anna"], "the next run gives it again"
-    host.failing = set()
-    assert run() == Exit.OK
-    assert noted() == Secret("another password")
-    assert host.applied.index("accounts:mlflow") < host.applied.index("file:secrets.json")
+    vault.write_controller(vault.changed(kept.here(), "account.anna", Secret("another password")))
+    kept.broken = True
+    assert kept.run() == Exit.FAILED
+    assert kept.noted()["account.anna"] == before, "the next run gives it again"
+    kept.broken, kept.host.applied = False, []
+    assert kept.run() == Exit.OK
+    assert kept.there["anna"] == kept.noted()["account.anna"] == Secret("another password")
+    assert kept.host.applied.index("accounts:mlflow") < kept.host.applied.index("file:secrets.json")
+
+
+def test_all_secrets_are_rotated_with_the_logins_in_a_turn_of_their_own(kept: Own) -> None:
+    before = kept.here()
+    assert kept.run("all") == Exit.OK
+    after = kept.here()
+    assert after.entries == kept.noted().entries
+    for name in ("login", "account.anna", "database.password", "mlflow.kek", "store.root.password"):
+        assert after[name] != before[name]
+    assert kept.there == {"mlflow": after["login"], "anna": after["account.anna"]}
+    applied = kept.host.applied
+    turns = [number for number, made in enumerate(applied) if made == "file:secrets.json"]
+    given = applied.index("accounts:mlflow")
+    assert max(n for n, made in enumerate(applied) if made == "unit:mlflow-server.service") < given
+    assert turns[1] < given < turns[2] == len(applied) - 1
+    kept.host.applied = []
+    assert kept.run() == Exit.OK
+    assert kept.host.applied == []
+
+
+def test_an_account_whose_rotation_failed_on_the_host_gets_its_earlier_password_back_with_the_next_run(
+    kept: Own,
+) -> None:
+    before = kept.there["anna"]
+    kept.host.failing = {"file:secrets.json"}
+    assert kept.run("account.anna") == Exit.FAILED
+    assert kept.there["anna"] != before
+    kept.host.failing = set()
+    assert kept.run() == Exit.OK
+    assert kept.there["anna"] == kept.noted()["account.anna"] == kept.here()["account.anna"] == before
