@@ -111,6 +111,17 @@ def bucket(value: object) -> str:
     return name
 
 
+def prefix(value: object) -> str:
+    """A folder of a bucket, without slashes around it. Nothing that a pattern in a policy, a URL or SeaweedFS's
+    list of actions would read as more than itself."""
+    path = text(value, 'a folder of the bucket, like "artifacts"', 200).strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*", path):
+        raise ValueError(
+            'a folder of the bucket, like "artifacts" or "team/ml": letters, digits, dot, dash, underscore'
+        )
+    return path
+
+
 def directory(value: object) -> str:
     """An absolute, normalised directory for data, outside what belongs to the system."""
     path = text(value, "an absolute directory", 200)

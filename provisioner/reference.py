@@ -22,7 +22,8 @@ recorded setting that the inventory does not name is kept and said so.
 understood and refused: this version does not have them yet.
 
 **What cannot be changed by a setting** once the stack holds data (exit 4): `store.engine`, `store.data`,
-`store.bucket`, `database.engine`, `database.name`, `database.user`, `artifacts.mode`, `mlflow.version`.
+`store.bucket`, `database.engine`, `database.name`, `database.user`, `artifacts.mode`, `artifacts.prefix`,
+`mlflow.version`. What would have to move, and how that is done by hand: [switching.md](switching.md).
 """
 
 _TITLES = {

@@ -215,15 +215,25 @@ class Access:
 
 @dataclass(frozen=True)
 class Artifacts:
-    """How artifacts travel."""
+    """How artifacts travel, and where in the bucket they are."""
 
     mode: str = _key(
         "proxied",
         checks.one_of("proxied", "direct"),
-        "Clients need no keys of the store.",
-        example='mode = "proxied"',
-        later=checks.only(("proxied",), "clients with keys of their own come with a later version"),
+        '"proxied": clients go through MLflow and need no key of the store. "direct": they read and write the bucket '
+        "themselves, with a key that opens this bucket only; `provision env` prints it.",
+        example='mode = "direct"',
     )
+    prefix: str | None = _key(
+        None,
+        checks.prefix,
+        "Folder of the bucket under which all artifacts are: `artifacts` for `s3://mlflow/artifacts`.",
+        example='prefix = "artifacts"',
+    )
+
+    def place(self, bucket: str) -> str:
+        """The address below which artifacts are, `s3://mlflow/artifacts`, without a slash at its end."""
+        return f"s3://{bucket}/{self.prefix}" if self.prefix else f"s3://{bucket}"
 
 
 SETTINGS: Mapping[str, type] = {
@@ -243,7 +253,6 @@ LATER: Mapping[str, str] = {
     "store.expose": "a store that listens beyond this server",
     "database.url": "a database of your own",
     "mlflow.python": "another Python than the server's",
-    "artifacts.prefix": "a prefix inside the bucket",
     "backup": "backups",
     "monitoring": "monitoring",
     "stacks": "several stacks in one inventory",

@@ -49,6 +49,11 @@ def has_root(settings: Settings) -> bool:
     return settings.certifies
 
 
+def has_clients(settings: Settings) -> bool:
+    """Whether clients go to the store themselves."""
+    return settings.artifacts.mode == "direct"
+
+
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
 # takes the same. MLflow's own login wants 12 characters at least.
 _SERVER = ("mlflow",)
@@ -65,6 +70,26 @@ NAMES: Mapping[str, Kind] = {
     ),
     "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48), roles=_SERVER),
     "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48), roles=_SERVER),
+    "store.client.before": Kind(
+        "access key of the clients before the last rotation", 3, 20, None, when=never, roles=_STORE
+    ),
+    "store.client.key": Kind(
+        "access key of clients that go to the store themselves",
+        3,
+        20,
+        lambda: generate(20),
+        r"[A-Za-z0-9_.-]+",
+        when=has_clients,
+        roles=_STORE,
+    ),
+    "store.client.secret": Kind(
+        "secret key of clients that go to the store themselves",
+        8,
+        40,
+        lambda: generate(40),
+        when=has_clients,
+        roles=_STORE,
+    ),
     "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40), roles=_STORE),
     "store.root.user": Kind(
         "name of the store's administrator",
@@ -95,6 +120,8 @@ NAMES: Mapping[str, Kind] = {
     ),
 }
 
+BEFORE: Mapping[str, str] = {"store.user.key": "store.user.before", "store.client.key": "store.client.before"}
+"""Access key -> the secret that keeps the one before it: the store's user of that name goes once the new one serves."""
 
 _ACCOUNT = Kind(
     "password of an account", accounts.LOW, accounts.HIGH, lambda: generate(24), room=accounts.HIGH, roles=_LOGINS

@@ -222,11 +222,15 @@ def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
     found: list[Switch] = []
     for key, (why, following) in _SWITCHES.items():
         before, after = recorded.values.get(key), wanted.get(key)
-        if before is None or before == after:
+        if before == after or (before is None and key not in _MAY_BE_NONE):
             continue
-        if key == "store.data" and any(each.key == "store.engine" for each in found):
+        if key.startswith("store.") and any(each.key == "store.engine" for each in found):
             continue
         keep = f"keep it: --set {key}={before}, and {key} out of the inventory"
+        if key.startswith(("store.", "artifacts.")):
+            from provisioner.switching import by_hand
+
+            why, following = by_hand(key, recorded, wanted)
         found.append(Switch(key, before, after, why, following or keep))
     return tuple(found)
 
@@ -254,16 +258,19 @@ def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
     return tuple(found)
 
 
-_MOVES = "the runs that are there would point at artifacts that the new place does not have"
+_MAY_BE_NONE = ("artifacts.prefix", "store.endpoint")
+"""Settings of which "none" is a place too."""
 _EMPTY = "the server would start on an empty database beside the one that holds the runs"
 _SWITCHES: Mapping[str, tuple[str, str]] = {
-    "store.engine": (_MOVES, ""),
-    "store.data": (_MOVES, ""),
-    "store.bucket": (_MOVES, ""),
+    # What artifacts move with is told by switching.py.
+    "store.engine": ("", ""),
+    "store.data": ("", ""),
+    "store.bucket": ("", ""),
     "database.engine": (_EMPTY, ""),
     "database.name": (_EMPTY, ""),
     "database.user": ("the tables belong to the recorded role, another one may not read them", ""),
-    "artifacts.mode": ("the mode is stored with every experiment and old ones keep theirs", ""),
+    "artifacts.mode": ("", ""),
+    "artifacts.prefix": ("", ""),
     "mlflow.version": (
         "the schema was made by the recorded version and there is no way back from a newer one",
         "keep the recorded version: this release of provision cannot move a database to another one",

@@ -15,7 +15,7 @@ from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
-from provisioner.verify.target import Connect, Target
+from provisioner.verify.target import Connect, DirectStore, Target
 
 if TYPE_CHECKING:
     from provisioner.verify.s3 import StoreAccess
@@ -62,7 +62,15 @@ def login_target(
         ca=trusted(settings.access.encryption, secrets),
         connect=connect,
         repair=repair,
+        direct=direct_store(url, settings, secrets),
     )
+
+
+def direct_store(endpoint: str, settings: Settings, secrets: Mapping[str, Secret]) -> DirectStore | None:
+    """The store as clients see it that go there themselves; None where MLflow passes artifacts on."""
+    if settings.artifacts.mode != "direct":
+        return None
+    return DirectStore(endpoint, secrets["store.client.key"].reveal(), secrets["store.client.secret"])
 
 
 @contextmanager
@@ -103,6 +111,8 @@ def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
                 access_key=secrets["store.user.key"].reveal(),
                 secret_key=secrets["store.user.secret"],
                 connect=through(store_socket),
+                prefix=settings.artifacts.prefix or "",
+                clients=direct_store("http://127.0.0.1:9000", settings, secrets),
                 step=settings.store.engine,
             ),
         )

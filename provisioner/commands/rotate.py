@@ -36,6 +36,7 @@ ALL = "all"
 GROUPS: dict[str, tuple[str, ...]] = {
     "store.root": ("store.root.password",),
     "store.user": ("store.user.key", "store.user.secret"),
+    "store.client": ("store.client.key", "store.client.secret"),
     "database.password": ("database.password",),
     "mlflow.flask-key": ("mlflow.flask-key",),
     "mlflow.kek": ("mlflow.kek",),
@@ -112,8 +113,8 @@ def _generated(turns: Sequence[Turn], request: StackRequest, result: HostResult)
 
 def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
     """`secrets` with new values for `names`."""
-    if sources.USER in names:
-        secrets = vault.changed(secrets, sources.BEFORE, secrets[sources.USER])
+    for key in secret_kinds.BEFORE.keys() & set(names):
+        secrets = vault.changed(secrets, secret_kinds.BEFORE[key], secrets[key])
     for name in names:
         kind = secret_kinds.kind_of(name)
         if kind is not None and kind.make is not None:
@@ -123,8 +124,8 @@ def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
 
 def returned(secrets: vault.Vault, earlier: vault.Vault, names: Sequence[str]) -> vault.Vault:
     """`secrets` with the values that `names` had in `earlier`, newer than all."""
-    if sources.USER in names:
-        secrets = vault.changed(secrets, sources.BEFORE, secrets[sources.USER])
+    for key in secret_kinds.BEFORE.keys() & set(names):
+        secrets = vault.changed(secrets, secret_kinds.BEFORE[key], secrets[key])
     for name in names:
         secrets = vault.changed(secrets, name, earlier[name])
     return secrets
@@ -314,6 +315,8 @@ def _told(group: str, names: Sequence[str], users: Sequence[str], arguments: str
         return [f"Every client must trust the new root{seen}:\n  provision env --ca FILE {arguments}"]
     if group == "mlflow.flask-key":
         return ["Forms that were open in a browser must be loaded again."]
+    if group == "store.client":
+        return [f"Clients need the store's new key, the earlier one is gone:\n  provision env {arguments}"]
     if group == "store.user":
         return ["Addresses of artifacts that were handed out before no longer work (they live 5 minutes)."]
     return []

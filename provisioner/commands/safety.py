@@ -18,7 +18,7 @@ _HOLDS = {
     "store": ("bucket-",),
     "database": ("database.", "role."),
     "mlflow": ("database.",),
-    "artifacts": ("database.", "bucket-"),
+    "artifacts": ("bucket-",),
 }
 """Table of a switched setting -> beginnings of the marks that say that something hangs on it."""
 

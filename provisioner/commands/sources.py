@@ -20,9 +20,6 @@ from provisioner.sources import Source
 if TYPE_CHECKING:
     from provisioner.commands.view import View
 
-USER = "store.user.key"
-"""The store's user: its name is half of its key."""
-BEFORE = "store.user.before"
 _ROOM = 64 * 1024
 """Bytes of a file or of what a command prints."""
 _PATIENCE = 30.0
@@ -91,13 +88,14 @@ def with_sources(
         reasons.append(f"the value of {name} comes from {source}")
     if not reasons:
         return decision, warnings
-    if "store.user.secret" in replaced and USER not in request.brought:
-        # Under a name of its own, so that the earlier one serves until MLflow uses the other.
-        secrets = vault.changed(secrets, USER, generate(20))
-        replaced.append(USER)
-    if USER in replaced:
-        # It goes once the new one serves.
-        secrets = vault.changed(secrets, BEFORE, decision.vault[USER])
+    for key, before in secret_kinds.BEFORE.items():
+        if key.replace(".key", ".secret") in replaced and key not in request.brought:
+            # Under a name of its own, so that the earlier one serves until MLflow uses the other.
+            secrets = vault.changed(secrets, key, generate(20))
+            replaced.append(key)
+        if key in replaced:
+            # It goes once the new one serves.
+            secrets = vault.changed(secrets, before, decision.vault[key])
     decided = replace(decision.renewed(secrets), because=", ".join(reasons), replaced=tuple(replaced))
     return decided, warnings
 

@@ -171,10 +171,10 @@ class spoken:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from minio.error import MinioException
+        from minio.error import MinioAdminException, MinioException
         from urllib3.exceptions import HTTPError
 
-        if isinstance(error, MinioException | HTTPError | ValueError):
+        if isinstance(error, MinioException | MinioAdminException | HTTPError | ValueError):
             code = getattr(error, "code", None) or getattr(error, "_code", None) or type(error).__name__
             body = getattr(error, "_body", None)
             detail = str(body if body is not None else error)

@@ -19,17 +19,23 @@ from provisioner.values import dataclass
 _ADMIN = "/minio/admin/v3/"
 
 
-def bucket_policy(bucket: str) -> dict[str, Any]:
-    """What an MLflow server needs of its bucket, and no more. The bare bucket's name is required for the
-    bucket's own actions by newer builds (SN-2026-004)."""
+def bucket_policy(bucket: str, prefix: str = "") -> dict[str, Any]:
+    """What MLflow's server, or a client, needs of its bucket or of one folder in it, and no more. The bare bucket's
+    name is required for the bucket's own actions by newer builds (SN-2026-004)."""
+    within: dict[str, Any] = {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+        "Resource": [f"arn:aws:s3:::{bucket}"],
+    }
+    if prefix:
+        # MinIO knows no such condition for lists of unfinished uploads (2025-10-15), which nobody needs.
+        within["Action"] = ["s3:ListBucket"]
+        within["Condition"] = {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}}
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
-                "Resource": [f"arn:aws:s3:::{bucket}"],
-            },
+            {"Effect": "Allow", "Action": ["s3:GetBucketLocation"], "Resource": [f"arn:aws:s3:::{bucket}"]},
+            within,
             {
                 "Effect": "Allow",
                 "Action": [
@@ -39,7 +45,7 @@ def bucket_policy(bucket: str) -> dict[str, Any]:
                     "s3:ListMultipartUploadParts",
                     "s3:PutObject",
                 ],
-                "Resource": [f"arn:aws:s3:::{bucket}/*"],
+                "Resource": [f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"],
             },
         ],
     }

@@ -13,6 +13,7 @@ from provisioner.resources.file import File
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.s3 import Key, Store
 from provisioner.resources.s3user import Former, Policy, User, bucket_policy
+from provisioner.secret_kinds import has_clients
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
@@ -56,22 +57,22 @@ class BucketStep:
                 needs=needs,
             )
         ]
-        if engine == "minio":
-            policy = f"provision-{name}"
+        for account in accounts(context) if engine == "minio" else ():
+            policy = f"provision-{account.name}"
             resources += [
                 Policy(
                     id=f"policy:{policy}",
                     name=policy,
-                    document=bucket_policy(name),
+                    document=bucket_policy(name, account.prefix),
                     had=had,
                     store=store,
                     unit=unit,
                     needs=needs,
                 ),
                 User(
-                    id=f"store-user:{name}",
-                    role=f"the bucket {name}",
-                    account=bucket_key(context),
+                    id=f"store-user:{account.name}",
+                    role=account.role,
+                    account=account.key,
                     policy=policy,
                     bucket=name,
                     had=had,
@@ -97,18 +98,52 @@ class BucketStep:
         return ()
 
     def headline(self, context: Context) -> str:
-        return f"{context.settings.store.bucket}, and a key that opens this bucket only"
+        keys = "keys that open" if has_clients(context.settings) else "a key that opens"
+        return f"{context.settings.store.bucket}, and {keys} this bucket only"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who uses the bucket, and nothing else of the store."""
+
+    name: str
+    role: str
+    key: Key
+    before: Secret | None
+    """The access key before the last rotation, where there was one."""
+    prefix: str = ""
+    """The only folder of the bucket that it opens."""
+
+
+def accounts(context: Context) -> tuple[Account, ...]:
+    """MLflow's server, and its clients where they go to the store themselves."""
+    bucket, before = context.settings.store.bucket, context.secrets.get
+    server = Account(bucket, f"the bucket {bucket}", bucket_key(context), before("store.user.before"))
+    if not has_clients(context.settings):
+        return (server,)
+    clients = Account(
+        f"{bucket}-clients",
+        f"the clients of the bucket {bucket}",
+        _key(context, "store.client.key", "store.client.secret"),
+        before("store.client.before"),
+        context.settings.artifacts.prefix or "",
+    )
+    return server, clients
 
 
 def former(context: Context) -> Sequence[Resource]:
-    """The user whose key was replaced, to be removed once nothing uses it any more."""
-    before = context.secrets.get("store.user.before")
-    if context.settings.store.engine != "minio" or before is None or before == bucket_key(context).access:
+    """The users whose keys were replaced, to be removed once nothing uses them any more."""
+    if context.settings.store.engine != "minio":
         return ()
-    name, unit = context.settings.store.bucket, f"{context.settings.store.engine}.service"
+    unit = f"{context.settings.store.engine}.service"
     store = Store(administrator(context), PORT, unit)
-    role = f"the bucket {name}"
-    return (Former(id=f"store-user-before:{name}", access=before, role=role, had=True, store=store, unit=unit),)
+    return tuple(
+        Former(
+            id=f"store-user-before:{each.name}", access=each.before, role=each.role, had=True, store=store, unit=unit
+        )
+        for each in accounts(context)
+        if each.before is not None and each.before != each.key.access
+    )
 
 
 def mark(context: Context) -> str:

@@ -57,8 +57,7 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_PORT": str(PORT),
         "MLFLOW_WORKERS": str(settings.mlflow.workers),
         "MLFLOW_BACKEND_STORE_URI": database_uri(context),
-        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{settings.store.bucket}",
-        "MLFLOW_SERVE_ARTIFACTS": "true",
+        **artifacts(context),
         # Clients fetch artifacts by addresses that this server signs: they must be the clients' own.
         "MLFLOW_S3_ENDPOINT_URL": context.door.url,
         "AWS_ACCESS_KEY_ID": secret(context, "store.user.key"),
@@ -74,6 +73,16 @@ def variables(context: Context) -> dict[str, str | Secret]:
         # The store is reached by the clients' own address: only boto3 asks for it.
         ours["AWS_CA_BUNDLE"] = tls.TRUST
     return dict(sorted({**_TUNABLE, **settings.mlflow.env, **ours}.items()))
+
+
+def artifacts(context: Context) -> dict[str, str]:
+    """Whether MLflow passes artifacts on, and where they are. Directly: experiments are given an address of the
+    store, and MLflow refuses to pass on (its pages still show artifacts, with its own key)."""
+    settings = context.settings
+    place = settings.artifacts.place(settings.store.bucket)
+    if settings.artifacts.mode == "direct":
+        return {"MLFLOW_DEFAULT_ARTIFACT_ROOT": place, "MLFLOW_SERVE_ARTIFACTS": "false"}
+    return {"MLFLOW_ARTIFACTS_DESTINATION": place, "MLFLOW_SERVE_ARTIFACTS": "true"}
 
 
 def text(context: Context) -> str:

@@ -154,13 +154,19 @@ def _proven(context: Context) -> str:
     return "\n".join([f"{taken} || exit 1", *(f"{{ {each}\n}} || exit 1" for each in asked)])
 
 
-def health(context: Context) -> Mapping[str, str] | None:
-    """How /health is answered; None where this nginx has not what it takes."""
+def health(context: Context) -> Mapping[str, Any] | None:
+    """How /health is answered; None where this nginx has not what it takes.
+
+    Of the store MLflow is asked, which looks with its own key; where it passes no artifacts on, the store itself is
+    asked for an object without a key, and refuses it."""
     if not context.known(NginxBuildProbe(), NginxBuild()).auth_request:
         return None
     own = nginx.worker_group(context) == "www-data"  # nginx.org's packages know another user, and another place
     login = own_accounts.NGINX_LOGIN if own_accounts.wanted(context) else ""
-    return {"login": login, "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health"}
+    through = context.settings.artifacts.mode == "proxied"
+    listing = "/api/2.0/mlflow-artifacts/artifacts?path=.provision-health"
+    store = {"through": through, "path": listing if through else f"/{context.settings.store.bucket}/.provision-health"}
+    return {"login": login, "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health", "store": store}
 
 
 def site(context: Context) -> str:

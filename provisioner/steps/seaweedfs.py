@@ -26,7 +26,7 @@ from provisioner.resources.user import SystemUser
 from provisioner.runtime.pins import WEED
 from provisioner.settings import Settings
 from provisioner.steps import Context, sizes
-from provisioner.steps.bucket import administrator, bucket_key
+from provisioner.steps.bucket import accounts, administrator
 from provisioner.steps.bucket import mark as bucket_mark
 from provisioner.steps.storeports import (
     data_check,
@@ -169,14 +169,13 @@ def program(context: Context) -> Binary:
 
 
 def identities(context: Context) -> str:
-    """/etc/seaweedfs/s3.json: the administrator, and a user that may use the bucket only."""
+    """/etc/seaweedfs/s3.json: the administrator, and users that may use the bucket only."""
     bucket = context.settings.store.bucket
-    return render(
-        "seaweedfs.json.j2",
-        root=administrator(context),
-        user=bucket_key(context),
-        actions=[f"{action}:{bucket}" for action in ("Read", "Write", "List")],
-    )
+    users = []
+    for each, account in zip(("mlflow", "clients"), accounts(context), strict=False):
+        place = f"{bucket}/{account.prefix}/*" if account.prefix else bucket
+        users.append({"name": each, "key": account.key, "actions": [f"{a}:{place}" for a in ("Read", "Write", "List")]})
+    return render("seaweedfs.json.j2", root=administrator(context), users=users)
 
 
 def _index(context: Context) -> Iterable[Check]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from provisioner.secrets import Secret
+from provisioner.verify import direct
 from provisioner.verify.artifacts import FOLDER, LARGE
 from provisioner.verify.context import Context, Finding, Step
 from provisioner.verify.deadline import bounded
 from provisioner.verify.faults import Fault, clean
 from provisioner.verify.http import HttpError
-from provisioner.verify.s3 import bucket_names, s3_code, s3_request
+from provisioner.verify.s3 import StoreAccess, bucket_names, s3_code, s3_request
 from provisioner.verify.storefaults import blamed, down
 
 
@@ -88,20 +90,39 @@ def bucket_policy(context: Context) -> Finding:
     """MLflow's key opens its bucket and nothing else: no other bucket, no new one."""
     access = context.store
     assert access is not None
+    return _opens_only(context, access, "")
+
+
+def client_policy(context: Context) -> Finding:
+    """The same of the key that clients have."""
+    access = context.store
+    assert access is not None
+    assert access.clients is not None
+    clients = access.clients
+    theirs = replace(access, access_key=clients.access_key, secret_key=clients.secret_key)
+    return _opens_only(context, theirs, access.prefix)
+
+
+def _opens_only(context: Context, access: StoreAccess, folder: str) -> Finding:
     if context.fault is not None and context.fault.id.startswith(("store", "bucket-gone")):
         return Finding("needs artifact-upload", "skip")
     deadline = context.deadline.within(15)
     spare = f"provision-verify-{os.urandom(6).hex()}"
     try:
-        own = s3_request(access, "GET", f"/{access.bucket}", deadline, {"list-type": "2", "max-keys": "1"})
+        look = {"list-type": "2", "max-keys": "1"}
+        own = s3_request(
+            access, "GET", f"/{access.bucket}", deadline, {**look, "prefix": f"{folder}/"} if folder else look
+        )
         if own.status != 200:
             raise blamed(context, f"HTTP {own.status} {s3_code(own.body)}".rstrip(), "the store's own view")
         visible = s3_request(access, "GET", "/", deadline)
         others = [name for name in bucket_names(visible.body) if name != access.bucket]
         for name in [*others[:2], spare]:
-            other = s3_request(access, "GET", f"/{name}", deadline, {"list-type": "2", "max-keys": "1"})
+            other = s3_request(access, "GET", f"/{name}", deadline, look)
             if other.status == 200:
                 raise _too_much(f"it lists the bucket {clean(name, 63)}")
+        if folder and s3_request(access, "GET", f"/{access.bucket}", deadline, look).status == 200:
+            raise _too_much(f"it lists more than the folder {folder}")
         made = s3_request(access, "PUT", f"/{spare}", deadline)
         if made.status == 200:
             s3_request(access, "DELETE", f"/{spare}", deadline)
@@ -110,7 +131,8 @@ def bucket_policy(context: Context) -> Finding:
         raise down(access, f"the store's own view: {error}", str(error)) from None
     if made.status != 403:
         return Finding(f"CreateBucket: HTTP {made.status} {s3_code(made.body)}, AccessDenied was expected", "warn")
-    return Finding(f"only the bucket {access.bucket}; no other, no new one")
+    place = f"the folder {folder} of the bucket {access.bucket}" if folder else f"the bucket {access.bucket}"
+    return Finding(f"only {place}; no other, no new one")
 
 
 def bucket_object(context: Context) -> str:
@@ -118,7 +140,10 @@ def bucket_object(context: Context) -> str:
     writes into ./mlartifacts of its own, and everything looks right through the API."""
     access = context.store
     assert access is not None
-    path = "/".join(part for part in (access.prefix.strip("/"), context.artifact_uri.partition(":/")[2]) if part)
+    straight = direct.key_of(context.artifact_uri)
+    path = straight[1] if straight else context.artifact_uri.partition(":/")[2]
+    if straight is None and access.prefix:
+        path = f"{access.prefix}/{path}"
     try:
         seen = s3_request(
             access, "HEAD", f"/{access.bucket}/{path.strip('/')}/{FOLDER}/{LARGE}", context.deadline.within(10)
@@ -153,3 +178,4 @@ STORE = (
     Step("bucket-object", "object in the bucket", "store", bucket_object, ("artifact-upload",)),
     Step("bucket-policy", "store's key", "store", bucket_policy),
 )
+CLIENTS = Step("client-policy", "clients' key", "store", client_policy)

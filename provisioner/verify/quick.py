@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from provisioner.verify import faults
+from provisioner.verify import direct, faults
 from provisioner.verify.api import Api, items, pairs
 from provisioner.verify.artifacts import by_presigned_url, through_mlflow
 from provisioner.verify.context import KEPT, NAME, Context
@@ -49,12 +49,19 @@ def quick(target: Target, *, budget_seconds: float = 10.0) -> Quick:
             raise faults.refused(target, answer.response, "search")
         found = items(answer.data, "experiments")
         path = pairs(found[0], "tags").get(KEPT, "") if found else ""
-        parts = path.split("/")
+        parts = path.removeprefix("s3://").split("/")
+        straight = path.startswith("s3://") and target.direct is not None
         if len(parts) < 4 or any(part in ("", ".", "..") for part in parts) or not path.isascii():
+            return Quick(False, took, "no verified test run yet")
+        if straight != (target.direct is not None):
             return Quick(False, took, "no verified test run yet")
         run_id = parts[-4]
         context = Context(target, api, deadline, payload=b"", nonce="", started=0)
-        body = _small(context, path, len(run_id))
+        place = direct.key_of(path)
+        if target.direct is not None and place is not None:
+            body = direct.small(api.client, target, deadline, place, len(run_id))
+        else:
+            body = _small(context, path, len(run_id))
         if body != run_id.encode():
             return Quick(False, took, "the kept test run's object came back changed")
     except Fault as fault:

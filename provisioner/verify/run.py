@@ -67,7 +67,7 @@ def verify(
             on_check(done)
 
     try:
-        for step in _steps(database is not None, store is not None):
+        for step in _steps(database is not None, store):
             check(step)
         if context.fault is None:
             check(tidy.KEEP)
@@ -94,10 +94,12 @@ def verify(
     )
 
 
-def _steps(database: bool, store: bool) -> list[Step]:
+def _steps(database: bool, store: StoreAccess | None) -> list[Step]:
     steps = [*door.STEPS, *tracking.STEPS, *artifacts.STEPS, *registry.STEPS]
     if database:
         steps.append(behind.DATABASE)
-    if store:
+    if store is not None:
         steps.extend(behind.STORE)
+        if store.clients is not None:
+            steps.append(behind.CLIENTS)
     return steps

@@ -16,7 +16,7 @@ from provisioner.secrets import Secret
 from provisioner.values import dataclass
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.http import Client, Response
-from provisioner.verify.target import Connect, origin_of
+from provisioner.verify.target import Connect, DirectStore, origin_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class StoreAccess:
     ca_file: str | None = None
     prefix: str = ""
     """The path inside the bucket below which MLflow writes."""
+    clients: DirectStore | None = None
+    """The key of clients that go to the store themselves, as seen over the same way."""
     step: str = ""
     """The step that runs the store (`minio`, `seaweedfs`); empty: all steps."""
 
@@ -43,14 +45,25 @@ def s3_request(
     """One signed request without a body; `path` begins with a slash. Raises `HttpError`."""
     origin = origin_of(access.endpoint)
     client = Client(deadline, origin, access.connect, access.ca_file)
-    canonical_query = urlencode(sorted((query or {}).items()), quote_via=quote)
+    where, headers = sign(access, method, origin.netloc, path, query or {})
+    try:
+        return client.request(method, origin, where, headers=headers, body=b"" if method == "PUT" else None, timeout=5)
+    finally:
+        client.close()
+
+
+def sign(
+    access: StoreAccess | DirectStore, method: str, netloc: str, path: str, query: dict[str, str], body: bytes = b""
+) -> tuple[str, dict[str, str]]:
+    """The request's target and its signed headers, without Host, which must be `netloc`."""
+    canonical_query = urlencode(sorted(query.items()), quote_via=quote)
     path = quote(path, safe="/-_.~")
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    empty = hashlib.sha256(b"").hexdigest()
-    headers = {"host": origin.netloc, "x-amz-content-sha256": empty, "x-amz-date": now}
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {"host": netloc, "x-amz-content-sha256": digest, "x-amz-date": now}
     signed = ";".join(headers)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    request = f"{method}\n{path}\n{canonical_query}\n{lines}\n{signed}\n{empty}"
+    request = f"{method}\n{path}\n{canonical_query}\n{lines}\n{signed}\n{digest}"
     scope = f"{now[:8]}/{access.region}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = b"AWS4" + access.secret_key.reveal().encode()
@@ -60,11 +73,7 @@ def s3_request(
         f"AWS4-HMAC-SHA256 Credential={access.access_key}/{scope}, SignedHeaders={signed}, Signature={key.hex()}"
     )
     del headers["host"]
-    try:
-        where = f"{path}?{canonical_query}" if canonical_query else path
-        return client.request(method, origin, where, headers=headers, body=b"" if method == "PUT" else None, timeout=5)
-    finally:
-        client.close()
+    return (f"{path}?{canonical_query}" if canonical_query else path), headers
 
 
 def s3_code(body: bytes) -> str:

@@ -67,6 +67,16 @@ def origin_of(url: str) -> Origin:
 
 
 @dataclass(frozen=True)
+class DirectStore:
+    """The store as clients see it that go there themselves, with a key of their own."""
+
+    endpoint: str
+    access_key: str
+    secret_key: Secret
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True)
 class Target:
     """An MLflow server as one client sees it.
 
@@ -89,6 +99,8 @@ class Target:
     insecure: bool = False
     connect: Connect | None = None
     repair: str | None = None
+    direct: DirectStore | None = None
+    """Where clients keep artifacts themselves; None: MLflow does, or it is not known."""
 
     @property
     def origin(self) -> Origin:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 
-from provisioner.verify import faults
+from provisioner.verify import direct, faults
 from provisioner.verify.api import artifact_path, at, items, pairs, word
 from provisioner.verify.artifacts import ARTIFACTS, FOLDER, SMALL
 from provisioner.verify.context import KEPT, MARK, Context, Finding, Step
@@ -25,6 +25,9 @@ def keep(context: Context) -> str:
     """End the run as verified and point the experiment's tag at its small object."""
     _end(context, "FINISHED")
     path = artifact_path(context.artifact_uri, FOLDER, SMALL)
+    place = direct.key_of(context.artifact_uri, FOLDER, SMALL)
+    if context.target.direct is not None and place is not None:
+        path = "s3://" + "/".join(place)
     uploaded = context.checks.get("artifact-upload")
     if path is not None and uploaded is not None and uploaded.status == "ok":
         fields = {"experiment_id": context.experiment_id, "key": KEPT, "value": path}
@@ -102,6 +105,9 @@ def _remove(context: Context, run_id: str) -> int:
             raise faults.answered(context.target, error, "remove artifacts") from None
         if gone.status not in (200, 404):
             raise faults.refused(context.target, gone, "remove artifacts")
+    place = direct.key_of(word(info, "artifact_uri"))
+    if context.target.direct is not None and place is not None and place[1].split("/")[-2:] == [run_id, "artifacts"]:
+        direct.remove(context, place)
     context.api.must("POST", "runs/delete", {"run_id": run_id}, doing="remove a test run")
     return 1
 

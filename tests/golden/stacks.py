@@ -79,6 +79,10 @@ def guests(host: ModelHost) -> None:
 EXAMPLES = {
     "seaweedfs": Example({"store.engine": "seaweedfs"}),
     "minio": Example({}, local={"store.binary": BUILD}),
+    "direct": Example(
+        {"store.engine": "seaweedfs", "artifacts.mode": "direct", "artifacts.prefix": "artifacts"},
+        secrets={"store_client_key": "fakeclientkey", "store_client_secret": "fake" * 10},
+    ),
     "no-auth": Example({"store.engine": "seaweedfs", "access.auth": "none"}),
     "custom": Example(
         {

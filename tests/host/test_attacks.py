@@ -310,6 +310,31 @@ def test_an_upload_without_a_signature_is_refused_however_it_is_cut(user: Signer
     assert user.send("GET", own) == (200, b"ours")
 
 
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [
+        ("PUT", "policy="),
+        ("PUT", "lifecycle="),
+        ("PUT", "acl="),
+        ("PUT", "cors="),
+        ("PUT", "versioning="),
+        ("PUT", ""),
+        ("DELETE", "policy="),
+        ("DELETE", ""),
+        ("POST", "uploads="),
+        ("POST", "delete=&policy="),
+    ],
+)
+def test_the_bucket_itself_is_changed_by_nobody_through_the_address(
+    user: Signer, own: str, method: str, query: str
+) -> None:
+    for path in (f"/{BUCKET}", f"/{BUCKET}/", f"/{BUCKET}//"):
+        status, content = user.send(method, path, query=query, body=b"<x/>")
+        assert status == 403, (path, content[:300])
+        assert b"nginx" in content, "refused before the store was asked"
+    assert user.send("GET", own) == (200, b"ours")
+
+
 def test_mlflows_own_key_opens_no_other_bucket_and_no_administration(user: Signer, other: str) -> None:
     for method, path, query in (
         ("GET", other, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -24,6 +25,10 @@ class FakeMlflow:
         self.presigned = presigned
         self.login = login
         self.presign_origin = ""
+        self.root = "mlflow-artifacts:"
+        """Where new runs keep their artifacts; `s3://bucket` for a server whose clients do that themselves."""
+        self.keys: set[str] = set()
+        """Access keys that the store knows."""
         self.requests: list[tuple[str, str]] = []
         self.connections = 0
         self.experiments: dict[str, dict[str, Any]] = {}
@@ -84,7 +89,7 @@ class FakeMlflow:
             "info": {
                 "run_id": run_id,
                 "experiment_id": experiment,
-                "artifact_uri": f"mlflow-artifacts:/{experiment}/{run_id}/artifacts",
+                "artifact_uri": f"{self.root}/{experiment}/{run_id}/artifacts",
                 "status": "FINISHED",
                 "start_time": 0,
                 "lifecycle_stage": "active",
@@ -97,6 +102,8 @@ class FakeMlflow:
         parts = urlsplit(path)
         if parts.path.startswith("/bucket/"):
             return self.store(parts.path.removeprefix("/bucket/"), headers)
+        if self.keys and parts.path.split("/")[1] == "direct":
+            return self.direct(method, parts.path.removeprefix("/direct"), parts.query, headers, body)
         if self.login and headers.get("authorization") != self.login:
             return 401, {}, b"login wanted"
         origin = headers.get("origin", "")
@@ -122,6 +129,27 @@ class FakeMlflow:
         if key not in self.objects:
             return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
         return 206, {}, self.objects[key]
+
+    def direct(self, method: str, key: str, query: str, headers: dict[str, str], body: bytes) -> Reply:
+        """The bucket `direct` as a client with a key of its own sees it."""
+        key = key.removeprefix("/")
+        signed = headers.get("authorization", "")
+        if not any(signed.startswith(f"AWS4-HMAC-SHA256 Credential={known}/") for known in self.keys):
+            return 403, {}, b"<Error><Code>InvalidAccessKeyId</Code></Error>"
+        if headers["x-amz-content-sha256"] != hashlib.sha256(body).hexdigest():
+            return 400, {}, b"<Error><Code>XAmzContentSHA256Mismatch</Code></Error>"
+        if not key:
+            folder = parse_qs(query)["prefix"][0]
+            found = "".join(f"<Key>{each}</Key>" for each in self.objects if each.startswith(folder))
+            # A store that lists more than it was asked for: what verify removes must not depend on it.
+            return 200, {}, f"<R>{found}<Key>somebody/else</Key></R>".encode()
+        if method == "PUT":
+            self.objects[key] = body
+            return 200, {}, b""
+        if method == "DELETE":
+            self.objects.pop(key, None)
+            return 204, {}, b""
+        return (200, {}, self.objects[key]) if key in self.objects else (404, {}, b"<Code>NoSuchKey</Code>")
 
     def artifacts(self, method: str, path: str, body: bytes, door: str) -> Reply:
         kind, key = path.split("/mlflow-artifacts/")[1].split("/", 1)
@@ -204,7 +232,7 @@ class FakeMlflow:
         return {}
 
     def do_artifacts_list(self, f: dict[str, Any]) -> Any:
-        uri = self.runs[f["run_id"]]["info"]["artifact_uri"].removeprefix("mlflow-artifacts:/") + "/"
+        uri = self.runs[f["run_id"]]["info"]["artifact_uri"].removeprefix(f"{self.root}/") + "/"
         files = {k.removeprefix(uri): len(v) for k, v in self.objects.items() if k.startswith(uri)}
         return {"files": [{"path": k, "is_dir": False, "file_size": v} for k, v in files.items()]}
 

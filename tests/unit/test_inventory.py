@@ -110,7 +110,6 @@ def test_an_error_names_file_line_key_and_what_is_expected(
         ("[store]\ndrives = []\n", "store.drives"),
         ('[database]\nengine = "mysql"\n', "database.engine"),
         ('[database]\nengine = "external"\n', "database.engine"),
-        ('[artifacts]\nmode = "direct"\n', "artifacts.mode"),
         ('[mlflow]\nversion = "3.18.0"\n', "mlflow.version"),
         ("[backup]\n", "backup"),
         ("[monitoring]\n", "monitoring"),

@@ -99,6 +99,8 @@ def test_a_whole_table_on_the_command_line_replaces_what_was_recorded() -> None:
         ("store.bucket", "other"),
         ("database.name", "other"),
         ("database.user", "other"),
+        ("artifacts.mode", "direct"),
+        ("artifacts.prefix", "artifacts"),
     ],
 )
 def test_a_switch_of_what_holds_data_is_named_with_its_reason(key: str, value: str) -> None:
@@ -109,6 +111,38 @@ def test_a_switch_of_what_holds_data_is_named_with_its_reason(key: str, value: s
     assert found[0].why
     assert found[0].next
     assert switches(None, effective({key: value}, {})) == ()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "wanted", "words"),
+    [
+        ({}, {"artifacts.mode": "direct"}, ("no object would have to move", "to s3://mlflow/", "clients need boto3")),
+        (
+            {"artifacts.mode": "direct", "artifacts.prefix": "a"},
+            {"artifacts.mode": "proxied"},
+            ("at s3://mlflow/a/", "to mlflow-artifacts:/", "clients drop the key"),
+        ),
+        ({}, {"artifacts.prefix": "a/b"}, ("every object would have to move", "s3://mlflow/a/b/", "change nothing")),
+        (
+            {"artifacts.mode": "direct", "artifacts.prefix": "a"},
+            {"artifacts.prefix": "b"},
+            ("below s3://mlflow/a/", "key would open s3://mlflow/b/ only", "each of these addresses"),
+        ),
+        ({}, {"store.engine": "seaweedfs"}, ("every object would have to move", "clients change nothing")),
+        ({}, {"store.bucket": "other"}, ("every object would have to move",)),
+    ],
+)
+def test_a_switch_of_the_artifacts_says_what_moves_what_clients_change_and_how_it_is_done_by_hand(
+    recorded: dict[str, str], wanted: dict[str, str], words: tuple[str, ...]
+) -> None:
+    before = _again(effective(recorded, {}))
+    (found,) = switches(before, effective(wanted, {}, before))
+    assert [part for part in words if part not in found.why] == []
+    assert "docs/switching.md" in found.next
+    assert "rm /etc/provision/had/bucket-mlflow" in found.next
+    key = next(iter(wanted))
+    was = recorded.get(key, before.values.get(key))
+    assert found.next.startswith(f"keep it: --set {key}={was}," if was else f"keep it: leave {key} out")
 
 
 def test_settings_that_move_no_data_are_no_switch() -> None:

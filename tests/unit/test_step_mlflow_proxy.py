@@ -76,6 +76,17 @@ def test_every_name_of_the_address_is_an_allowed_host_and_origin() -> None:
     )
 
 
+def test_directly_experiments_get_an_address_of_the_store_and_mlflow_passes_nothing_on() -> None:
+    found = variables(context(artifacts__mode="direct", artifacts__prefix="team/ml", store__bucket="models"))
+    assert found["MLFLOW_DEFAULT_ARTIFACT_ROOT"] == "s3://models/team/ml"
+    assert found["MLFLOW_SERVE_ARTIFACTS"] == "false"
+    assert "MLFLOW_ARTIFACTS_DESTINATION" not in found
+    passed = variables(context(artifacts__prefix="team/ml"))
+    assert passed["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://mlflow/team/ml"
+    assert passed["MLFLOW_SERVE_ARTIFACTS"] == "true"
+    assert "MLFLOW_DEFAULT_ARTIFACT_ROOT" not in passed
+
+
 def test_variables_of_the_operator_are_added_and_may_tune_but_never_replace_ours() -> None:
     chosen = context()
     env = {"EXTRA": "1", "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "9", "MLFLOW_PORT": "1", "HOME": "/tmp"}

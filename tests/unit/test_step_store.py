@@ -20,11 +20,13 @@ from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File
 from provisioner.resources.mark import MarkProbe
 from provisioner.resources.paths import PathProbe, PathState
+from provisioner.resources.s3user import Policy, rules
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
 from provisioner.settings import Settings, effective
 from provisioner.steps import Context
 from provisioner.steps.bucket import STEP as BUCKET
+from provisioner.steps.bucket import former
 from provisioner.steps.minio import STEP as MINIO
 from provisioner.steps.minio import program, settled
 from provisioner.steps.minio_builds import DEFAULT, build
@@ -63,6 +65,43 @@ def test_a_step_names_its_resources_on_the_guess(step: object, engine: str) -> N
     step.looks(guess)  # type: ignore[attr-defined]
     list(step.preflight(guess))  # type: ignore[attr-defined]
     assert step.headline(guess)  # type: ignore[attr-defined]
+
+
+DIRECT = {
+    "store.client.key": Secret("clientkey12"),
+    "store.client.secret": Secret("clientsecret12"),
+    "store.client.before": Secret("clientbefore"),
+}
+
+
+def test_clients_have_a_key_only_where_they_go_to_the_store_themselves() -> None:
+    direct = {"artifacts.mode": "direct"}
+    secrets = {**SECRETS, **DIRECT}
+    users = json.loads(identities(context({"store.engine": "seaweedfs"}, secrets=secrets)))["identities"]
+    assert [each["name"] for each in users] == ["administrator", "mlflow"]
+    users = json.loads(identities(context({"store.engine": "seaweedfs", **direct}, secrets=secrets)))["identities"]
+    assert [each["name"] for each in users] == ["administrator", "mlflow", "clients"]
+    assert users[2]["credentials"] == [{"accessKey": "clientkey12", "secretKey": "clientsecret12"}]
+    ids = [resource.id for resource in BUCKET.resources(context(direct, secrets=secrets))]
+    assert "store-user:mlflow-clients" in ids
+    assert "store-user:mlflow-clients" not in [each.id for each in BUCKET.resources(context(secrets=secrets))]
+    assert [each.id for each in former(context(direct, secrets=secrets))] == ["store-user-before:mlflow-clients"]
+    assert former(context(secrets=secrets)) == ()
+
+
+def test_the_clients_key_is_for_the_folder_of_the_artifacts() -> None:
+    flags = {"artifacts.mode": "direct", "artifacts.prefix": "team/ml"}
+    text = identities(context({**flags, "store.engine": "seaweedfs"}, secrets={**SECRETS, **DIRECT}))
+    actions = {each["name"]: each["actions"] for each in json.loads(text)["identities"]}
+    assert actions["mlflow"] == ["Read:mlflow", "Write:mlflow", "List:mlflow"]
+    assert actions["clients"] == ["Read:mlflow/team/ml/*", "Write:mlflow/team/ml/*", "List:mlflow/team/ml/*"]
+    policies = [r for r in BUCKET.resources(context(flags, secrets={**SECRETS, **DIRECT})) if isinstance(r, Policy)]
+    assert [each.name for each in policies] == ["provision-mlflow", "provision-mlflow-clients"]
+    said = rules(policies[1].document)
+    assert {line.split(" ")[2] for line in said if "Object" in line} == {"arn:aws:s3:::mlflow/team/ml/*"}
+    (listing,) = (line for line in said if "s3:ListBucket " in line)
+    assert '"s3:prefix": ["team/ml", "team/ml/*"]' in listing
+    assert "arn:aws:s3:::mlflow/*" in " ".join(rules(policies[0].document)), "the server's own key reads all of it"
 
 
 def test_minio_listens_on_loopback_and_never_updates_itself() -> None:

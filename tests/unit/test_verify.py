@@ -14,7 +14,7 @@ from provisioner.secrets import Secret
 from provisioner.verify import context
 from provisioner.verify.quick import quick
 from provisioner.verify.run import Outcome, verify
-from provisioner.verify.target import Target
+from provisioner.verify.target import DirectStore, Target
 
 Start = Callable[..., FakeMlflow]
 
@@ -337,3 +337,54 @@ def test_hostile_ids_never_reach_a_path(start: Start) -> None:
     outcome = verify(Target(server.url))
     assert "run" in failed(outcome)
     assert not any(".." in path for _, path in server.requests)
+
+
+# --- clients that go to the store themselves
+
+
+def direct(server: FakeMlflow, access: str = "clientkey") -> Target:
+    server.root, server.keys = "s3://direct", {"clientkey"}
+    return Target(server.url, repair="--host h", direct=DirectStore(server.url, access, Secret("s" * 40)))
+
+
+def test_artifacts_go_straight_to_the_store_with_the_clients_key(start: Start) -> None:
+    server = start()
+    target = direct(server)
+    outcome = verify(target)
+    assert failed(outcome) == []
+    details = {check.id: check.detail for check in outcome.checks}
+    assert details["artifact-upload"] == "0.3 MB straight into the bucket, with the clients' key"
+    assert details["artifact-download"] == "0.3 MB straight from the bucket"
+    assert sorted(key.rsplit("/", 1)[1] for key in server.objects) == ["kept.txt", "payload.bin"]
+    assert not [path for _, path in server.requests if "mlflow-artifacts/" in path]
+    assert quick(target).ok
+
+
+def test_an_older_test_run_is_removed_straight_from_the_store_and_nothing_else(start: Start) -> None:
+    server = start()
+    target = direct(server)
+    earlier = verify(target).run_id
+    server.objects["somebody/else"] = b"theirs"
+    server.objects[f"1/{earlier}/artifacts-of-others/x"] = b"theirs"
+    again = verify(target)
+    assert failed(again) == []
+    left = {key.split("/verify/")[0] for key in server.objects}
+    assert left == {f"1/{again.run_id}/artifacts", "somebody/else", f"1/{earlier}/artifacts-of-others/x"}
+
+
+def test_a_key_that_the_store_does_not_know_is_the_buckets_to_mend(start: Start) -> None:
+    server = start()
+    outcome = verify(direct(server, "another"))
+    assert failed(outcome) == ["artifact-upload"]
+    assert "InvalidAccessKeyId" in next(check.detail for check in outcome.checks if check.status == "fail")
+    assert outcome.next == "provision bucket --host h"
+    assert quick(direct(server, "another")).ok is False
+
+
+def test_an_experiment_of_the_time_before_is_told_apart(start: Start) -> None:
+    server = start()
+    target = direct(server)
+    server.root = "mlflow-artifacts:"
+    outcome = verify(target)
+    assert failed(outcome) == ["artifact-upload"]
+    assert outcome.fault == "mode"
