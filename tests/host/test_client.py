@@ -6,21 +6,18 @@ import hashlib
 import json
 import re
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provisioner.lab import hosts
 from provisioner.lab.host import LabHost
-from provisioner.runtime import programs
 
+from . import clients
 from .conftest import Stack
 
-LOCK = Path(__file__).resolve().parents[2] / "provisioner" / "locks" / "mlflow-3.17.2.txt"
 CLIENT = "10.151.0.95"
 BIG = 3_000_000
 """Bytes of an artifact: several reads and writes for every part it passes."""
@@ -87,19 +84,9 @@ def client() -> Iterator[LabHost]:
 
 
 @pytest.fixture(scope="module")
-def python(client: LabHost, made: Stack) -> str:
+def python(client: LabHost) -> str:
     """An environment with the client library, the locked versions, as `pip install mlflow==3.17.2` gives them."""
-    (uv,) = (made.host.root / "var/cache/provision").glob("uv-*")
-    shutil.copy(uv, client.root / "usr/local/bin/uv")
-    shutil.copy(LOCK, client.root / "root/lock.txt")
-    if client.exec("test -x /opt/client/bin/mlflow").rc:
-        run_uv = ("/usr/local/bin/uv",)
-        client.check(programs.call("run_uv", *run_uv, "venv", "-q", "--python", "/usr/bin/python3", "/opt/client"))
-        install = ("pip", "install", "-q", "--python", "/opt/client/bin/python", "--require-hashes", "--no-deps")
-        command = programs.call("run_uv", *run_uv, *install, "--only-binary", ":all:", "-r", "/root/lock.txt")
-        # Shared with other hosts: a link into the cache would let an edit here spoil theirs.
-        client.check(f"export UV_LINK_MODE=copy; {command}", seconds=500)
-    return "/opt/client/bin/python"
+    return clients.install(client)
 
 
 def environment(stack: Stack) -> str:
