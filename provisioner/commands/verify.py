@@ -28,6 +28,8 @@ def verify(
     options: Options, reporter: Reporter, tracking_uri: str = "", client: str = "", experiment: str = ""
 ) -> Exit:
     """All checks; exit 5 when one fails. `client` is a Python whose MLflow makes them, in `experiment`."""
+    if tracking_uri and options.hosts:
+        raise UsageError("--tracking-uri and --host name two servers.", next="give one of them")
     if tracking_uri:
         return _foreign(reporter, tracking_uri, client, experiment)
     if client or experiment:

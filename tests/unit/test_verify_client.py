@@ -218,6 +218,11 @@ def test_what_cannot_be_done_is_refused_with_the_way(uri: str, client: str, expe
     assert "hush-hush" not in f"{raised.value} {raised.value.next}"
 
 
+def test_two_servers_at_once_are_refused() -> None:
+    with pytest.raises(UsageError, match="two servers"):
+        command(Options(hosts=("10.0.0.1",)), None, "http://h")  # type: ignore[arg-type]
+
+
 def test_hosted_services_get_their_own_advice() -> None:
     def advice(uri: str, text: str, *classes: str, check: str = "tracking-api") -> str:
         return fault_of(Failure(check, classes, "", text), uri, uri, "py").owner
