@@ -1,0 +1,90 @@
+"""A database on another host, as the service that uses it sees it: over the network, with the service's own login."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
+
+from provisioner.engine.quoting import printable, word
+from provisioner.resources.dbms import ServerLook
+from provisioner.runtime import programs
+from provisioner.values import dataclass
+
+
+@dataclass(frozen=True)
+class RemoteTables:
+    """One database."""
+
+    tables: int | None = None
+    revision: str = ""
+    which: str = ""
+    """Names the very database: another one that took its place has another."""
+    unused: bool = False
+
+
+@dataclass(frozen=True)
+class RemoteState:
+    """What was seen of it; without a database `why` says what stood against it."""
+
+    database: RemoteTables | None = None
+    why: str = ""
+
+    def migrated(self, revision: str) -> Self:
+        return replace(self, database=replace(self.database or RemoteTables(), tables=71, revision=revision))
+
+
+@dataclass(frozen=True)
+class RemoteDatabase(ServerLook[RemoteState]):
+    """Seen only once the service's environment and its settings are there."""
+
+    environment: str
+    """Path of the Python environment whose driver asks."""
+    env_file: str
+    database: str
+    version_table: str = "alembic_version"
+
+    kind: ClassVar[str] = "remote-database"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        lines = [programs.function("database_look")]
+        for p in probes:
+            python = word(f"{p.environment}/bin/python")
+            arguments = f"{word(p.env_file)} {word(p.version_table)} {word(p.database)}"
+            lines.append(
+                f"if [ -x {python} ] && [ -f {word(p.env_file)} ]; then\n"
+                f"  database_look timeout 20 {python} -I - {arguments} 2>/dev/null || echo '{{}}'\n"
+                "else echo '{}'; fi"
+            )
+        return "\n".join(lines)
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[RemoteState]:
+        for line in output.decode("utf-8", "replace").splitlines():
+            found = json.loads(line)
+            if not isinstance(found, dict):
+                raise ValueError("not an object")
+            if "tables" not in found:
+                yield RemoteState(why=printable(str(found.get("error", "")))[:300])
+                continue
+            tables, revision, which = found["tables"], found["revision"], found["which"]
+            if isinstance(tables, bool) or not isinstance(tables, int) or not 0 <= tables < 2**31:
+                raise ValueError("not a number of tables")
+            if not isinstance(revision, str) or not re.fullmatch(r"[0-9a-zA-Z_]{0,64}", revision):
+                raise ValueError("not a schema's version")
+            if not isinstance(which, str) or not re.fullmatch(r"[\w./:-]{1,200}", which):
+                raise ValueError("not the name of a database")
+            yield RemoteState(RemoteTables(tables, revision, which))
+
+
+IDENTITY = "# Written by provision: the database that this stack uses. It is no setting.\n{}\n"
+
+
+def identity(state: RemoteState | None) -> bytes | None:
+    """What the service's file says that names the very database; None while it is not seen."""
+    if state is None or state.database is None or not state.database.which:
+        return None
+    return IDENTITY.format(state.database.which).encode()

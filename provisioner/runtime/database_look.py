@@ -1,0 +1,104 @@
+"""What a service's database on another host says of itself: `python -I - ENV_FILE VERSION_TABLE [DATABASE]`.
+
+Runs with the service's own environment, as its own login: what the service will see. The address comes from
+MLFLOW_BACKEND_STORE_URI in ENV_FILE, as systemd reads it; DATABASE names another one of the same server. Only the
+driver is imported, for the few milliseconds that a look may take. stdout: one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+TIMEOUT = 5
+_TABLES = "SELECT count(*) FROM information_schema.tables WHERE table_schema = {schema} AND table_type = 'BASE TABLE'"
+
+
+def address(text: str) -> str:
+    """The variable's value in an environment file: plain, or in double quotes with four characters escaped."""
+    found = re.search(r'^MLFLOW_BACKEND_STORE_URI=(?:"((?:[^"\\]|\\.)*)"|(.*))$', text, re.MULTILINE)
+    if found is None:
+        raise ValueError("the service's environment file names no database")
+    return found[2] if found[1] is None else re.sub(r'\\([\\"$`])', r"\1", found[1])
+
+
+def _postgresql(url: urllib.parse.SplitResult, name: str) -> Any:
+    import psycopg2  # type: ignore[import-untyped, unused-ignore]
+
+    plain = url._replace(scheme="postgresql", path="/" + urllib.parse.quote(name, safe="")).geturl()
+    connection = psycopg2.connect(plain, connect_timeout=TIMEOUT, options="-c statement_timeout=5000")
+    connection.set_session(readonly=True, autocommit=True)
+    return connection
+
+
+def _mysql(url: urllib.parse.SplitResult, name: str) -> Any:
+    import pymysql  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    options = dict(urllib.parse.parse_qsl(url.query))
+    tls = {"ssl_ca": options["ssl_ca"], "ssl_verify_identity": True} if "ssl_ca" in options else {}
+    return pymysql.connect(
+        host=url.hostname or "",
+        port=url.port or 3306,
+        user=urllib.parse.unquote(url.username or ""),
+        password=urllib.parse.unquote(url.password or ""),
+        database=name,
+        connect_timeout=TIMEOUT,
+        read_timeout=TIMEOUT,
+        **tls,
+    )
+
+
+def _asked(connection: Any, question: str) -> Any:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(question)
+        row = cursor.fetchone()
+        return row[0] if row else None
+    finally:
+        cursor.close()
+
+
+def look(text: str, version_table: str, other: str) -> dict[str, Any]:
+    """What the database is: which one, how many tables, of which version. Raises whatever stands against it."""
+    url = urllib.parse.urlsplit(address(text))
+    name = other or urllib.parse.unquote(url.path.lstrip("/"))
+    postgresql = url.scheme.startswith("postgresql")
+    connection = _postgresql(url, name) if postgresql else _mysql(url, name)
+    try:
+        schema = "'public'" if postgresql else "DATABASE()"
+        tables = _asked(connection, _TABLES.format(schema=schema))
+        known = _asked(
+            connection,
+            f"SELECT count(*) FROM information_schema.tables WHERE table_schema = {schema} "  # noqa: S608  our own words
+            f"AND table_name = '{version_table}'",
+        )
+        revision = _asked(connection, f"SELECT version_num FROM {version_table}") if known else None  # noqa: S608
+        which = (
+            "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || oid::text "
+            "FROM pg_database WHERE datname = current_database()"
+            if postgresql
+            else "SELECT CONCAT(@@hostname, '/', DATABASE())"
+        )
+        return {"tables": int(tables), "revision": revision or "", "which": str(_asked(connection, which))}
+    finally:
+        connection.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Prints what was found, or why nothing was: `{"error": …}`."""
+    path, version_table, other = (*arguments, "")[:3]
+    try:
+        found = look(Path(path).read_text(encoding="utf-8"), version_table, other)
+    except Exception as error:
+        # The first line says what happened; drivers do not repeat the password.
+        found = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
