@@ -67,8 +67,11 @@ class Settings:
 
     @property
     def database_clients(self) -> tuple[str, ...]:
-        """The networks of `database.allow` that are not the host itself."""
-        return tuple(each for each in self.database.allow if not ipaddress.ip_network(each).is_loopback)
+        """The networks from which the database is reached besides its own host: those of `database.allow`, and the
+        stack's other hosts that use it."""
+        named = (each for each in self.database.allow if not ipaddress.ip_network(each).is_loopback)
+        users = (m.address for m in self.topology.of("mlflow") if "database" not in m.roles and m.address)
+        return tuple(dict.fromkeys((*named, *(str(ipaddress.ip_network(each)) for each in users))))
 
     @property
     def certifies(self) -> bool:

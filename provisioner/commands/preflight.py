@@ -22,13 +22,16 @@ _CLOCK = 300
 
 def checks(session: Session, view: View) -> list[Check]:
     """The checks of the host and of every chosen step."""
-    return [*seen(view), _forwarding(session), *downloads.checks(session, view)]
+    forwarded = view.context.here.holds("store", "database")
+    return [*seen(view), *([_forwarding(session)] if forwarded else []), *downloads.checks(session, view)]
 
 
 def seen(view: View) -> list[Check]:
     """Those of `checks` that what was seen already decides: nothing more is asked of the host."""
     facts = view.facts
-    found = [_system(facts), _systemd(facts), _clock(facts), _apt(facts), _public(view)]
+    found = [_system(facts), _systemd(facts), _clock(facts), _apt(facts)]
+    if view.context.here.holds("proxy"):
+        found.append(_public(view))
     for step in view.steps:
         found.extend(step.preflight(view.context))
     return found

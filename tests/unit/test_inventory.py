@@ -440,3 +440,78 @@ def test_the_default_inventory_is_used_where_it_exists(tmp_path: Path, monkeypat
     _file(tmp_path, "")
     assert inventory.find(None) == Path("inventory.toml")
     assert inventory.find("/x.toml") == Path("/x.toml")
+
+
+# --- several hosts
+
+_FOUR = """
+[roles]
+store = ["s"]
+database = ["d"]
+mlflow = ["m1", "m2"]
+proxy = ["p"]
+[hosts.s]
+address = "10.151.0.2"
+[hosts.d]
+address = "db.example.com"
+internal = "10.151.0.3"
+[hosts.m1]
+address = "10.151.0.4"
+[hosts.m2]
+address = "ubuntu@10.151.0.5:2222"
+[hosts.p]
+address = "10.151.0.1"
+"""
+
+
+def test_roles_over_several_hosts_are_one_stack_named_by_the_host_that_clients_use(tmp_path: Path) -> None:
+    (stack,) = load(_file(tmp_path, _FOUR)).stacks
+    assert (stack.id, stack.host.name) == ("10.151.0.1", "p")
+    assert [(part.host.name, part.roles) for part in stack.parts] == [
+        ("s", ("store",)),
+        ("d", ("database",)),
+        ("m1", ("mlflow",)),
+        ("m2", ("mlflow",)),
+        ("p", ("proxy",)),
+    ]
+    assert [each.host.name for each in stack.each()] == ["p", "s", "d", "m1", "m2"]
+    assert stack.parts[1].host.internal == "10.151.0.3"
+    assert {each.id for each in stack.each()} == {"10.151.0.1"}
+    assert len({each.place for each in stack.each()}) == 5
+
+
+def test_host_selects_among_the_hosts_of_a_stack(tmp_path: Path) -> None:
+    (stack,) = load(_file(tmp_path, _FOUR), (), ("10.151.0.5", "admin@d")).stacks
+    assert stack.host.name == "p"
+    assert [(each.host.name, each.host.user, each.host.port) for each in stack.each()] == [
+        ("d", "admin", None),
+        ("m2", "ubuntu", 2222),
+    ]
+
+
+def test_a_host_with_several_roles_is_one_host(tmp_path: Path) -> None:
+    text = '[roles]\nstore = ["a"]\nmlflow = ["10.151.0.1"]\nproxy = ["a"]\ndatabase = ["b"]\n'
+    (stack,) = load(_file(tmp_path, text + '[hosts.a]\naddress = "10.151.0.1"\n[hosts.b]\naddress = "b.lan"\n')).stacks
+    assert [(part.host.name, part.roles) for part in stack.parts] == [
+        ("a", ("store", "mlflow", "proxy")),
+        ("b", ("database",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('database = ["d"]\n', "", "[roles] names no host for database"),
+        ('proxy = ["p"]', 'proxy = ["p", "s"]', "[roles] proxy names 2 hosts"),
+        ('database = ["d"]', 'database = ["d", "s"]', "[roles] database names 2 hosts"),
+        ('internal = "10.151.0.3"', 'internal = "127.0.0.1"', "expected an IP address that the stack's other hosts"),
+        ('internal = "10.151.0.3"', 'internal = "db.lan"', "expected an IP address"),
+    ],
+)
+def test_what_makes_no_stack_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in _FOUR
+    assert words in _error(tmp_path, _FOUR.replace(old, new), hosts=()).what
+
+
+def test_a_host_outside_of_the_roles_is_refused(tmp_path: Path) -> None:
+    assert "is not in [roles]" in _error(tmp_path, _FOUR, hosts=("10.151.0.9",)).what
