@@ -60,6 +60,7 @@ _SERVER = ("mlflow",)
 _STORE = ("store",)
 _BUCKET = ("store", "mlflow")
 _DOOR = ("proxy",)
+_CLIENT = ("store", "proxy")
 _LOGINS = ("mlflow", "proxy")
 NAMES: Mapping[str, Kind] = {
     "database.password": Kind(
@@ -80,7 +81,7 @@ NAMES: Mapping[str, Kind] = {
         lambda: generate(20),
         r"[A-Za-z0-9_.-]+",
         when=has_clients,
-        roles=_STORE,
+        roles=_CLIENT,
     ),
     "store.client.secret": Kind(
         "secret key of clients that go to the store themselves",
@@ -88,7 +89,7 @@ NAMES: Mapping[str, Kind] = {
         40,
         lambda: generate(40),
         when=has_clients,
-        roles=_STORE,
+        roles=_CLIENT,
     ),
     "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40), roles=_STORE),
     "store.root.user": Kind(

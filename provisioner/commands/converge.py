@@ -172,16 +172,16 @@ class Converge:
 
     def _staged(self, view: View, owner: str) -> View:
         """Every change, those that need another host once it is ready. Gives the view that planned the last."""
-        stages = split(view.resources, {s.name: s for s in ordered(view.settings)}, view.context.here)
+        changing = {planned.id for planned in view.plan.changes}
+        every = {step.name: step for step in ordered(view.settings)}
+        stages = split([r for r in view.resources if r.id in changing], every, view.context.here)
         now = plan.make(stages.first, view.seen) if stages.later else view.plan
-        later = {r.id for r in stages.later}
-        waits = any(planned.id in later for planned in view.plan.changes)
         self.result.changes = []
         if now:
             self._run(view, now, owner)
-        late = {r.step for r in stages.later} if waits else set()
+        late = {r.step for r in stages.later}
         self.team.tell(*(step.name for step in view.all_steps if step.name not in late))
-        if not waits:
+        if not stages.later:
             return view
         self.reporter.waiting(self.result, f"waits for {wording(stages.needs)}")
         self.team.meeting.wait(stages.needs)

@@ -39,6 +39,9 @@ class _Hosts:
     def each(self, stacks: Sequence[StackRequest]) -> list[HostResult]:
         teams = [_Joined(request) for request in stacks]
         self._teams = teams
+        for team in teams if len(teams) > 1 else ():
+            for result in team.results:
+                result.several = True
         if len(teams) == 1 and len(teams[0].results) == 1:
             try:
                 self._one(teams[0], 0)
@@ -109,7 +112,10 @@ class _Joined:
 
     def __init__(self, stack: StackRequest):
         self.requests = stack.each()
-        self.results = [HostResult(r.host.name, r.id, select(r)) for r in self.requests]
+        self.results = [
+            HostResult(r.host.name, r.id, select(r), several=len(self.requests) > 1, leads=number == 0)
+            for number, r in enumerate(self.requests)
+        ]
         self.meeting = Meeting(request.host.name for request in self.requests)
         self.sessions: dict[str, Session] = {}
 

@@ -26,6 +26,10 @@ class HostResult:
     exit: Exit = Exit.OK
     done: bool = False
     """Nothing more happens on it."""
+    several: bool = False
+    """The command works on other hosts too: what is said of this one names it."""
+    leads: bool = True
+    """What is said once of a stack is said with this host."""
     seconds: float = 0.0
     connections: int = 0
     channels: int = 0

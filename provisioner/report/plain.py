@@ -30,12 +30,13 @@ class Plain:
         self._width = width
         self._verbose = verbose
         self._quiet = quiet
-        self._several = False
 
     def _say(self, result: HostResult, text: str) -> None:
         if self._quiet:
             return
-        prefix = f"{result.host}  " if self._several else ""
+        # Greetings and counts begin with the host by themselves.
+        named = not result.several or text.startswith(f"{result.host} ")
+        prefix = "" if named else f"{result.host:<12} "
         print(clean(prefix + text), file=self._progress, flush=True)
 
     def connected(self, result: HostResult) -> None:

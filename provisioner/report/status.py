@@ -12,8 +12,10 @@ from provisioner.report.text import size
 
 def lines(result: HostResult, width: int) -> list[str]:
     """Services, data, drift; at most a screenful."""
-    answer = result.extra.get("answer")
-    if answer is None:
+    answer, roles = result.extra.get("answer"), result.extra.get("roles", ["proxy"])
+    if "proxy" not in roles:
+        said = ", ".join(roles)
+    elif answer is None:
         said = "the address that clients use is not known"
     elif answer.get("ok"):
         said = f"answers in {answer['milliseconds']:.0f} ms"
@@ -23,10 +25,11 @@ def lines(result: HostResult, width: int) -> list[str]:
     head = "   ".join(part for part in (f"{result.host:<12} {result.url}".rstrip(), said) if part)
     found = [f"{head:<{max(len(head), width - len(now) - 1)}} {now}", ""]
     services = [row for row in result.extra.get("services", []) if _telling(row)]
-    name = max((len(_short(row)) for row in services), default=0) + 2
+    name = max([len("service"), *(len(_short(row)) for row in services)]) + 2
     found.append(f"{'service':<{name}}{'version':<12} {'state':<8} {'since':>7} {'restarts':>9} {'memory':>8}")
     found += [_service(row, name) for row in services]
-    found += ["", f"{'data':<10} {'used':<10} {'holds':<28} free"]
+    if result.extra.get("data"):
+        found += ["", f"{'data':<10} {'used':<10} {'holds':<28} free"]
     for row in result.extra.get("data", []):
         used = "not counted" if row["used"] is None else size(row["used"])
         free = "" if row["free"] is None else f"{size(row['free'])} at {row['path']}"

@@ -101,14 +101,15 @@ def closing(command: str, result: HostResult, width: int, verbose: int) -> list[
     if result.error is not None:
         return _failed(result, width, verbose)
     if command == "status":
-        return [*status.lines(result, width), *_refused(result, width)]
+        apart = [] if result.leads else [""]
+        return [*apart, *status.lines(result, width), *_refused(result, width)]
     if command == "plan":
         return _planned(result, width, verbose)
     if command == "verify":
-        return _verified(result, width)
+        return _verified(result, width) if result.leads else []
     if not result.changes:
         return _unchanged(command, result, width)
-    if result.fresh and command == "apply":
+    if result.fresh and command == "apply" and result.leads:
         return _ready(result, width, verbose)
     return _repaired(command, result, width, verbose)
 
@@ -127,7 +128,8 @@ def _unchanged(command: str, result: HostResult, width: int) -> list[str]:
 def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     done = counts(result.changes)
     lines = change_lines(result.changes, width, diff=False, planned=False) if verbose else []
-    lines += ["", f"Ready in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
+    where = f"{result.host}: ready" if result.several else "Ready"
+    lines += ["", f"{where} in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
     lines += _row("MLflow", result.url, width)
     if result.run_url:
         lines += _row("test run", result.run_url, width)
@@ -163,6 +165,7 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
         lines += ["", *change_lines(changes, width, diff=verbose > 0, planned=False)]
     chosen = any(planned.id == "file:stack.toml" for planned in result.changes)
     word = "Done" if chosen or command != "apply" else "Repaired"
+    word = f"{result.host}: {word[0].lower()}{word[1:]}" if result.several else word
     away = sum(p.seconds or 0.0 for p in result.changes if p.change.action == "restart")
     cost = f", services away for {away:.1f} s" if away >= 0.05 else ""
     lines += ["", f"{word} in {result.seconds:.1f} s: {counts(result.changes)}{downloads(result.changes)}{cost}."]

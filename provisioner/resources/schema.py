@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.resource import Change, HostResource
 from provisioner.errors import Refused
-from provisioner.resources.postgresql.server import DatabaseState, ServerProbe
+from provisioner.resources.dbms import ServerLook
 from provisioner.runtime import mlflow as runtime
 from provisioner.values import dataclass
 
@@ -27,7 +26,7 @@ class Schema(HostResource):
     environment: str
     """Path of the Python environment whose schema it is."""
     env_file: str
-    server: ServerProbe
+    server: ServerLook[Any]
     head: str = runtime.SCHEMA_HEAD
     version: str = runtime.VERSION
     accounts: bool = False
@@ -48,6 +47,8 @@ class Schema(HostResource):
             # these are ours the upgrade itself decides, and refuses foreign ones.
             unfinished = "tables without a version: an earlier run did not finish"
             return Change("run", unfinished if database.tables else "no tables yet", title=title)
+        if database.unused:
+            return Change("run", f"a migration ended at {database.revision}, nothing is in the tables", title=title)
         raise Refused(
             f"database {self.server.database} holds the schema {database.revision}, "
             f"MLflow {self.version} works with {self.head}",
@@ -56,9 +57,7 @@ class Schema(HostResource):
         )
 
     def after(self, seen: Seen) -> Seen:
-        state = seen[self.server]
-        database = replace(state.database or DatabaseState(), tables=71, revision=self.head)
-        return seen.put(self.server, replace(state, database=database))
+        return seen.put(self.server, seen[self.server].migrated(self.head))
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:

@@ -7,6 +7,7 @@ driver is imported, for the few milliseconds that a look may take. stdout: one l
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -27,7 +28,7 @@ def address(text: str) -> str:
 
 
 def _postgresql(url: urllib.parse.SplitResult, name: str) -> Any:
-    import psycopg2  # type: ignore[import-untyped, unused-ignore]
+    psycopg2: Any = importlib.import_module("psycopg2")
 
     plain = url._replace(scheme="postgresql", path="/" + urllib.parse.quote(name, safe="")).geturl()
     connection = psycopg2.connect(plain, connect_timeout=TIMEOUT, options="-c statement_timeout=5000")
@@ -36,7 +37,7 @@ def _postgresql(url: urllib.parse.SplitResult, name: str) -> Any:
 
 
 def _mysql(url: urllib.parse.SplitResult, name: str) -> Any:
-    import pymysql  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    pymysql: Any = importlib.import_module("pymysql")
 
     options = dict(urllib.parse.parse_qsl(url.query))
     tls = {"ssl_ca": options["ssl_ca"], "ssl_verify_identity": True} if "ssl_ca" in options else {}

@@ -133,7 +133,7 @@ def accounts(context: Context) -> tuple[Account, ...]:
 
 def former(context: Context) -> Sequence[Resource]:
     """The users whose keys were replaced, to be removed once nothing uses them any more."""
-    if context.settings.store.engine != "minio":
+    if context.settings.store.engine != "minio" or not context.here.holds("store"):
         return ()
     unit = f"{context.settings.store.engine}.service"
     store = Store(administrator(context), PORT, unit)

@@ -23,7 +23,16 @@ from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, mlflow_accounts, mlflow_environment, own_accounts, sizes, tls
+from provisioner.steps import (
+    Context,
+    far_database,
+    keeping,
+    mlflow_accounts,
+    mlflow_environment,
+    own_accounts,
+    sizes,
+    tls,
+)
 from provisioner.steps.bucket import former
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
@@ -64,7 +73,7 @@ class Mlflow:
             venv.probe,
             IndexProbe(venv.path, venv.python),
             ROOM,
-            *(server(context, Cluster(version)) for version in VERSIONS),
+            *_databases(context, venv),
             UnitProbe(UNIT),
             DropInProbe(UNIT),
             PathProbe(UNIT_FILE),
@@ -72,6 +81,7 @@ class Mlflow:
 
     def resources(self, context: Context) -> Sequence[Resource]:
         venv = environment(context)
+        far = far_database.look(context, venv.path)
         unit = unit_file(context).encode()
         variables = mlflow_environment.text(context).encode()
         # nginx asks for the login before MLflow ceases to.
@@ -107,6 +117,7 @@ class Mlflow:
                 hide=mlflow_environment.SECRETS,
             ),
             *tls.trust_file(context),
+            *far_database.files(context, venv.path),
             File(
                 id=f"file:{UNIT}",
                 path=UNIT_FILE,
@@ -121,10 +132,14 @@ class Mlflow:
                 id="schema:mlflow",
                 environment=venv.path,
                 env_file=ENVIRONMENT,
-                server=server(context),
+                server=far or server(context),
                 # Not a new database itself: what makes the tables loads for some seconds and then waits for it.
                 # One that is only stopped is looked at first, and for that it must answer.
-                needs=(venv.id, "step:database" if stopped(context) else "package:postgresql"),
+                needs=(
+                    venv.id,
+                    "step:database" if far or stopped(context) else "package:postgresql",
+                    *_one_by_one(context),
+                ),
             ),
             *mlflow_accounts.before(context, venv),
             Service(
@@ -135,7 +150,7 @@ class Mlflow:
                 health=answers(ready(context)),
                 health_seconds=180,
                 cost="clients wait about 10 s",
-                needs=(venv.id, "step:database", *asked_first),
+                needs=(venv.id, "step:database", *asked_first, *_one_by_one(context)),
             ),
             *tls.no_trust_file(context),
             *former(context),
@@ -145,6 +160,7 @@ class Mlflow:
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from checks(context, environment(context), drop_ins(context))
+        yield from far_database.checks(context)
         if leaving(context) and not context.here.holds("proxy"):
             yield Check(
                 "login-elsewhere",
@@ -175,6 +191,18 @@ def environment(context: Context) -> PythonEnv:
     return PythonEnv(id="venv:mlflow", path=path, version=version, python=python, deep=context.deep)
 
 
+def _databases(context: Context, venv: PythonEnv) -> tuple[Probe[Any], ...]:
+    far = far_database.look(context, venv.path)
+    return (far,) if far is not None else tuple(server(context, Cluster(version)) for version in VERSIONS)
+
+
+def _one_by_one(context: Context) -> tuple[str, ...]:
+    """Of several servers one after the other is started anew, and the first makes the tables."""
+    servers = [member.name for member in context.here.topology.of("mlflow")]
+    before = servers[: servers.index(context.name)] if context.name in servers else []
+    return (f"after:mlflow@{before[-1]}",) if before else ()
+
+
 def unit_file(context: Context) -> str:
     """/etc/systemd/system/mlflow-server.service."""
     venv = environment(context)
@@ -202,7 +230,7 @@ def inputs(context: Context) -> tuple[str, ...]:
     trusted = () if tls.trust(context) is None else (tls.TRUST,)
     # Not the operator's first password: a start reads it only to make the account.
     accounts = (own_accounts.INI, own_accounts.IDENTITY) if own_accounts.wanted(context) else ()
-    return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted, *accounts
+    return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted, *accounts, *far_database.inputs(context)
 
 
 def leaving(context: Context) -> bool:

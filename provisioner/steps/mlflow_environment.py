@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from provisioner.assets import render
 from provisioner.door import Door
 from provisioner.secrets import Secret
-from provisioner.steps import Context, own_accounts, tls
+from provisioner.steps import Context, far_database, own_accounts, tls
 from provisioner.steps.database_uri import uri
 
 HOST = "127.0.0.1"
@@ -92,7 +92,8 @@ def text(context: Context) -> str:
 
 def database_uri(context: Context) -> Secret:
     """The database, with the role's password."""
-    return Secret(uri(context.settings, context.settings.database.name, secret(context, "database.password")))
+    password = secret(context, "database.password")
+    return Secret(uri(context.settings, context.settings.database.name, password, far_database.host(context)))
 
 
 def allowed_hosts(door: Door) -> tuple[str, ...]:

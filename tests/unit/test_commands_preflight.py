@@ -26,7 +26,7 @@ def view(
     step = SimpleNamespace(preflight=lambda context: [Check("port", "port 5000", "fail", detail="taken")])
     return SimpleNamespace(
         facts=facts or Facts(systemd=252, now=time.time()),
-        context=SimpleNamespace(door=Door(scheme, name, 5000, (name,))),
+        context=SimpleNamespace(here=Here(), door=Door(scheme, name, 5000, (name,))),
         settings=SimpleNamespace(access=SimpleNamespace(**{"public_http": False, "auth": "password", **access})),
         unnamed=unnamed,
         steps=(step,),

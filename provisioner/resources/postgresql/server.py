@@ -8,9 +8,9 @@ from dataclasses import field, replace
 from typing import Any, ClassVar, Self
 
 from provisioner import assets
-from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable
 from provisioner.engine.resource import Unknown
+from provisioner.resources.dbms import ServerLook
 from provisioner.resources.postgresql import psql
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
@@ -59,6 +59,11 @@ class DatabaseState:
     """The role may create tables in schema public."""
     revision: str = ""
     """alembic_version of MLflow's schema; empty when there is none."""
+
+    @property
+    def unused(self) -> bool:
+        """A migration that fails is undone whole: there is never a part of one."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,10 @@ class ServerState:
         known = self.settings.get("ssl")
         return known is not None and known.value == "on"
 
+    def migrated(self, revision: str) -> ServerState:
+        """As it will be seen once the database has the tables of `revision`."""
+        return replace(self, database=replace(self.database or DatabaseState(), tables=71, revision=revision))
+
     def foreign_value(self, name: str, own: str) -> str | None:
         """What the files say of a setting without the file `own`."""
         return next((line.value for line in reversed(self.files) if line.name == name and line.path != own), None)
@@ -132,7 +141,7 @@ DOWN = ServerState()
 
 
 @dataclass(frozen=True)
-class ServerProbe(Probe[ServerState]):
+class ServerProbe(ServerLook[ServerState]):
     """The server of cluster VERSION/main, and in it one role and one database."""
 
     version: str

@@ -1,0 +1,47 @@
+"""What every database server is to those that only use it: a look at it, and whether a database has tables."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self, TypeVar
+
+from provisioner.engine.probe import Probe
+
+ROWS = 1_000_000
+"""Rows are counted up to here, for a reader."""
+
+
+class Tables(Protocol):
+    """One database."""
+
+    @property
+    def tables(self) -> int | None:
+        """How many it has; None when it could not be looked into."""
+
+    @property
+    def revision(self) -> str:
+        """alembic_version of MLflow's schema; empty when there is none."""
+
+    @property
+    def unused(self) -> bool:
+        """It was seen that no table has a row, and a migration that failed leaves a part behind: to be begun anew."""
+
+
+class Server(Protocol):
+    """A server and one of its databases."""
+
+    @property
+    def database(self) -> Tables | None:
+        """None when it is not there, or the server does not answer."""
+
+    def migrated(self, revision: str) -> Self:
+        """As it will be seen once the database has the tables of `revision`."""
+
+
+T = TypeVar("T", bound=Server)
+
+
+class ServerLook(Probe[T]):
+    """A look at a server, and in it at one database."""
+
+    database: str
+    """Its name."""
