@@ -13,6 +13,7 @@ from provisioner.door import Door, decide
 from provisioner.engine.check import Check
 from provisioner.errors import Refused
 from provisioner.resources.facts import Facts
+from provisioner.topology import Here
 
 
 def view(
