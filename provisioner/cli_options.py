@@ -22,6 +22,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         list[str],
         typer.Option("--host", metavar="[USER@]HOST[:PORT]", help="Server; repeatable."),
     ),
+    "stack": (list[str], typer.Option("--stack", metavar="NAME", help="Of the inventory's [stacks]; repeatable.")),
     "inventory": (str, typer.Option(metavar="FILE", help="Inventory; by default inventory.toml, if it exists.")),
     "ssh_user": (str, typer.Option(metavar="NAME", help="User that logs in.")),
     "ssh_port": (int, typer.Option(metavar="PORT", min=1, max=65535, help="sshd's port.")),
@@ -195,6 +196,7 @@ class Call:
         v = self._values
         return Options(
             hosts=tuple(v["host"] or ()),
+            names=tuple(v["stack"] or ()),
             inventory=v["inventory"],
             sets=tuple(v["set_"] or ()),
             ssh_user=v["ssh_user"],

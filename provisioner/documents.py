@@ -15,6 +15,7 @@ from provisioner.schema_hosts import Host
 from provisioner.values import dataclass
 
 _PROBLEMS = 30
+STACKS = "stacks"
 
 Place = Callable[[tuple[str, ...]], str]
 
@@ -27,6 +28,8 @@ class Reading:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: dict[str, sources.Source] = field(default_factory=dict)
+    stacks: dict[str, Reading] = field(default_factory=dict)
+    """What [stacks.NAME] say besides, by name; without hosts and secrets of their own."""
     problems: list[str] = field(default_factory=list)
     barred: str = ""
     """Why commands that the document names do not run."""
@@ -65,6 +68,8 @@ def _tables(reading: Reading, place: Place, document: Mapping[str, Any], whole_t
         section = schema.SECTIONS.get(table)
         if table == sources.TABLE:
             _secrets(reading, place, content)
+        elif table == STACKS:
+            _stacks(reading, place, content)
         elif section is None:
             _unknown(reading, place, (table,))
         elif not isinstance(content, dict):
@@ -75,6 +80,28 @@ def _tables(reading: Reading, place: Place, document: Mapping[str, Any], whole_t
         else:
             for name, value in content.items():
                 _setting(reading, place, (table, name), value, whole_tables)
+
+
+def _stacks(reading: Reading, place: Place, content: Any) -> None:
+    if not isinstance(content, dict):
+        _report(reading, place, (STACKS,), f"expected a table: [{STACKS}.NAME]")
+        return
+    for name, tables in content.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+            _report(reading, place, (STACKS, name), "expected a name of small letters, digits, dash and underscore")
+            continue
+        if not isinstance(tables, dict):
+            _report(reading, place, (STACKS, name), f"expected a table: [{STACKS}.{name}.roles] and the like")
+            continue
+        shared = [table for table in tables if table in {"hosts", sources.TABLE, STACKS}]
+        for table in shared:
+            _report(reading, place, (STACKS, name, table), f"[{table}] is one for the whole inventory")
+        inner = {table: each for table, each in tables.items() if table not in shared}
+        found = Reading()
+        _tables(found, lambda path, name=name: place((STACKS, name, *path)), inner, False)  # type: ignore[misc]
+        reading.stacks[name] = found
+        for problem in found.problems:
+            _noted(reading, problem)
 
 
 def _setting(reading: Reading, place: Place, path: tuple[str, str], value: Any, whole: bool) -> None:
@@ -198,6 +225,10 @@ def _wrong(reading: Reading, place: Place, path: tuple[str, ...], expected: str,
 
 def _report(reading: Reading, place: Place, path: tuple[str, ...], problem: str) -> None:
     dotted = ".".join(p if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", p) else checks.shown(p) for p in path)
+    _noted(reading, f"{place(path)}: {dotted}: {problem}")
+
+
+def _noted(reading: Reading, problem: str) -> None:
     if len(reading.problems) == _PROBLEMS:
         raise _TooMany
-    reading.problems.append(f"{place(path)}: {dotted}: {problem}")
+    reading.problems.append(problem)

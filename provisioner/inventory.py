@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
-import stat
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner import addresses, checks, placement, schema, set_option, sources, state, toml_lines
-from provisioner.documents import Reading, read
+from provisioner import addresses, checks, placement, set_option, sources, state
+from provisioner.documents import Reading
 from provisioner.errors import UsageError
+from provisioner.inventory_file import absolute, path_from, read_file
 from provisioner.schema_hosts import Host
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
 
 DEFAULT = "inventory.toml"
-LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,8 @@ class StackRequest:
     inventory: Mapping[str, Any] | None = None
     file: str = ""
     """The inventory that --inventory named: commands to paste name it too. Empty for the default one."""
+    name: str = ""
+    """What [stacks] of the inventory calls it."""
     parts: tuple[Part, ...] = ()
     """All hosts of a stack of several; `host` is one of them, at first the one that clients use."""
     selected: tuple[str, ...] = ()
@@ -115,10 +113,12 @@ def load(
     identity: str | None = None,
     options: Mapping[str, tuple[str, Any]] | None = None,
     explicit: bool = False,
+    stacks: Sequence[str] = (),
 ) -> Inventory:
     """The stacks of a call. `options` maps a dotted key to the flag's name and its value
     (`{"access.auth": ("--no-auth", "none")}`); `--set` may say the same, not something else.
-    `explicit`: the user named the file, which did not just lie in the current folder.
+    `explicit`: the user named the file, which did not just lie in the current folder. `stacks`: names of
+    [stacks] to work on, all without one.
 
     Raises UsageError (64) with the file, the line and the key of what is wrong.
     """
@@ -127,62 +127,122 @@ def load(
     flags = set_option.flags(sets, options or {})
     entries = _entries(reading, flags, path)
     written = _entries(reading, Reading(), path)
-    roles = {**reading.roles, **flags.roles}
-
-    def identity_of(spec: str) -> str:
-        return _identity(spec, entries)
 
     def connection(spec: str) -> HostRequest:
         found = _connection(spec, entries, ssh_user, ssh_port, identity)
         in_file = found.name in written and written[found.name].identity == found.identity
         return replace(found, key_in_file=in_file)
 
+    call = _Call(path, flags, lambda spec: _identity(spec, entries), connection, _sources(reading, path, explicit))
     try:
-        known = placement.placed(roles, identity_of)
-        chosen = _chosen(hosts, known, identity_of) if roles else dict(zip(hosts, hosts, strict=True))
-        requests = [connection(spec) for spec in chosen.values()]
-        parts: tuple[Part, ...] = ()
-        if len(known) > 1:
-            placement.judge(known, {**reading.values, **flags.values})
-            parts = tuple(Part(connection(chosen.get(key, each.spec)), each.roles) for key, each in known.items())
+        if reading.stacks:
+            named_stacks = _named(reading, stacks, hosts, call)
+        else:
+            if stacks:
+                raise UsageError(f"--stack {stacks[0]}: the inventory has no [stacks]", next="leave --stack out")
+            named_stacks = {"": (reading.values, {**reading.roles, **flags.roles}, hosts)}
+        found = [each for name, what in named_stacks.items() for each in call.requests(name, *what)]
     except ValueError as error:
         raise UsageError(f"--host: expected {error}") from error
-    if not requests:
+    if not found:
         named = ", ".join(entries)
         raise UsageError(
             "no host is given",
             why=f"the inventory has no [roles]; it knows {named}" if named else "",
             next=f"provision --host {next(iter(entries), 'user@address')}",
         )
-    stacks: dict[str, StackRequest] = {}
-    inventory = _absolute(reading.values, path.parent) if path is not None else None
-    secret_sources = _sources(reading, path, explicit)
-    selected: tuple[str, ...] = ()
-    if parts:
-        # One stack, named by the host that clients use, whichever of its hosts are worked on.
-        selected = tuple(request.name for request in requests) if hosts else ()
-        requests = [next(part.host for part in parts if "proxy" in part.roles)]
-    for request in requests:
-        stack = StackRequest(
-            state.stack_id(request.address, request.port),
-            request,
-            _absolute(flags.values, Path.cwd()),
-            inventory,
-            "" if path in (None, Path(DEFAULT)) else str(path),
-            parts,
-            selected,
-            secret_sources,
-        )
-        if stacks.setdefault(stack.id, stack) != stack:
-            raise UsageError(f"--host {request.address} is given twice, with different users or names")
-    names = flags.values.get("access.names") or reading.values.get("access.names")
-    if len(stacks) > 1 and names:
+    distinct: dict[str, StackRequest] = {}
+    for stack in found:
+        if distinct.setdefault(stack.id, stack) != stack:
+            raise UsageError(f"--host {stack.host.address} is given twice, with different users or names")
+    return Inventory(tuple(distinct.values()), path)
+
+
+_What = tuple[Mapping[str, Any], Mapping[str, Sequence[str]], Sequence[str]]
+"""A stack's values, its roles, and the hosts of it that --host names."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is the same for every stack of a call."""
+
+    path: Path | None
+    flags: Reading
+    identity: Callable[[str], str]
+    connection: Callable[[str], HostRequest]
+    secret_sources: Mapping[str, sources.Source]
+
+    def requests(
+        self, name: str, values: Mapping[str, Any], roles: Mapping[str, Sequence[str]], hosts: Sequence[str]
+    ) -> list[StackRequest]:
+        """The stacks of one set of settings: one where [roles] say so, else one on each of `hosts`."""
+        known = placement.placed(roles, self.identity)
+        chosen = _chosen(hosts, known, self.identity) if roles else dict(zip(hosts, hosts, strict=True))
+        requests = [self.connection(spec) for spec in chosen.values()]
+        parts: tuple[Part, ...] = ()
+        selected: tuple[str, ...] = ()
+        if len(known) > 1:
+            placement.judge(known, {**values, **self.flags.values})
+            parts = tuple(Part(self.connection(chosen.get(key, each.spec)), each.roles) for key, each in known.items())
+            # One stack, named by the host that clients use, whichever of its hosts are worked on.
+            selected = tuple(request.name for request in requests) if hosts else ()
+            requests = [next(part.host for part in parts if "proxy" in part.roles)]
+        names = self.flags.values.get("access.names") or values.get("access.names")
+        if len({state.stack_id(each.address, each.port) for each in requests}) > 1 and names:
+            raise UsageError(
+                f"access.names is one stack's, here are {len(requests)}",
+                why=f"artifact URLs of all of them would point at {names[0]}",
+                next="call provision once for each host",
+            )
+        return [
+            StackRequest(
+                state.stack_id(request.address, request.port),
+                request,
+                absolute(self.flags.values, Path.cwd()),
+                absolute(values, self.path.parent) if self.path is not None else None,
+                "" if self.path in (None, Path(DEFAULT)) else str(self.path),
+                name,
+                parts,
+                selected,
+                self.secret_sources,
+            )
+            for request in requests
+        ]
+
+
+def _named(reading: Reading, wanted: Sequence[str], hosts: Sequence[str], call: _Call) -> dict[str, _What]:
+    """The chosen stacks of [stacks]: those of --stack, those that have the hosts of --host, else all."""
+    if reading.roles or call.flags.roles:
         raise UsageError(
-            f"access.names is one stack's, here are {len(stacks)}",
-            why=f"artifact URLs of all of them would point at {names[0]}",
-            next="call provision once for each host",
+            "[roles] stand beside [stacks]", why="whose they are is not said", next="move them into [stacks.NAME.roles]"
         )
-    return Inventory(tuple(stacks.values()), path)
+    if unknown := [name for name in wanted if name not in reading.stacks]:
+        raise UsageError(f"--stack {unknown[0]} is not known", why=f"the inventory has {', '.join(reading.stacks)}")
+    if call.secret_sources and len(reading.stacks) > 1:
+        raise UsageError(
+            "[secrets] stand beside several [stacks]",
+            why="all stacks would get the same secrets",
+            next="an inventory of its own for the stack whose secrets come from elsewhere",
+        )
+    owner: dict[str, str] = {}
+    for name, stack in reading.stacks.items():
+        if not stack.roles:
+            raise UsageError(f"[stacks.{name}] has no roles", next=f'[stacks.{name}.roles] proxy = ["HOST"] …')
+        for key in placement.placed(stack.roles, call.identity):
+            if owner.setdefault(key, name) != name:
+                raise UsageError(f"{key} is in the stacks {owner[key]} and {name}", why="a host serves one stack")
+    theirs: dict[str, list[str]] = {}
+    for spec in hosts:
+        name = owner.get(call.identity(spec), "")
+        if not name or (wanted and name not in wanted):
+            among = " and ".join(wanted) if wanted else "the inventory's stacks"
+            raise UsageError(f"--host {spec} is not in {among}", why=f"they have {', '.join(sorted(owner))}")
+        theirs.setdefault(name, []).append(spec)
+    chosen = [name for name in reading.stacks if name in (theirs or wanted or reading.stacks)]
+    return {
+        name: ({**reading.values, **reading.stacks[name].values}, reading.stacks[name].roles, theirs.get(name, ()))
+        for name in chosen
+    }
 
 
 def named(spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_port: int | None = None) -> HostRequest:
@@ -195,36 +255,16 @@ def named(spec: str, path: Path | None = None, sets: Sequence[str] = (), *, ssh_
         raise UsageError(f"not a host: {checks.shown(spec)}", why=f"expected {error}") from error
 
 
-def read_file(path: Path) -> Reading:
-    """The validated content of an inventory; its problems are still in `problems`."""
-    text, barred = _text(path)
-    if (long := toml_lines.overlong(text)) is not None:
-        raise UsageError(f"{path}:{long}: a line of more than 8192 characters", why="an inventory has none")
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        match = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-        line = match[1] if match else str(text.count("\n") + 1)
-        words = checks.shown(str(error).partition(" (at ")[0]).strip('"')
-        raise UsageError(f"{path}:{line}: not TOML: {words}", next="the format: https://toml.io") from error
-    except (RecursionError, ValueError) as error:
-        raise UsageError(f"{path}:1: not TOML: nested too deep or a number too long") from error
-    found = toml_lines.lines(text)
-    reading = read(document, lambda where: f"{path}:{toml_lines.line(found, where)}")
-    reading.barred = barred
-    return reading
-
-
 def _entries(reading: Reading, flags: Reading, path: Path | None) -> dict[str, Host]:
     """[hosts] of the file with what --set says about them; key files as absolute paths."""
     found: dict[str, Host] = {}
     for name in {**reading.hosts, **flags.hosts}:
         values = dict(reading.hosts.get(name, {}))
         if "identity" in values and path is not None:
-            values["identity"] = _path(values["identity"], path.parent)
+            values["identity"] = path_from(values["identity"], path.parent)
         values |= flags.hosts.get(name, {})
         if "identity" in values:
-            values["identity"] = _path(values["identity"], Path.cwd())
+            values["identity"] = path_from(values["identity"], Path.cwd())
         found[name] = Host(**values)
     return found
 
@@ -290,7 +330,7 @@ def _connection(
         address,
         own_user or user or entry.user or their_user,
         own_port or port or entry.port or their_port,
-        _path(identity, Path.cwd()) if identity else entry.identity,
+        path_from(identity, Path.cwd()) if identity else entry.identity,
         entry.host_key,
         entry.jump,
         entry.sudo,
@@ -301,42 +341,3 @@ def _connection(
 def _spec(user: str | None, host: str, port: int | None) -> str:
     host = f"[{host}]" if ":" in host and port else host
     return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
-
-
-def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    found = dict(values)
-    for name, value in values.items():
-        if (key := schema.known().get(name)) and key.operator:
-            found[name] = _path(value, folder)
-        elif name == "access.tls" and isinstance(value, Mapping):
-            found[name] = {part: _path(file, folder) for part, file in value.items()}
-    return found
-
-
-def _path(raw: str, folder: Path) -> str:
-    try:
-        path = Path(raw).expanduser()
-    except RuntimeError as error:
-        raise UsageError(f"{checks.shown(raw)}: no home folder of that user") from error
-    return os.path.normpath(Path.cwd() / folder / path)
-
-
-def _text(path: Path) -> tuple[str, str]:
-    """What the file says, and why its commands do not run: both of the same open file."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise UsageError(f"{path}: not a file", next="name an inventory file: --inventory FILE")
-            raw = file.read(LIMIT + 1)
-            barred = sources.distrust(path, os.fstat(handle))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise UsageError(f"{checks.shown(str(path))}: {reason}", next="name another: --inventory FILE") from error
-    if len(raw) > LIMIT:
-        raise UsageError(f"{path}: larger than 1 MiB", why="an inventory is a page of text")
-    try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n"), barred
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise UsageError(f"{path}:{line}: not UTF-8", next="save the file as UTF-8") from error

@@ -72,6 +72,35 @@ write (unless it is sticky, as /tmp is). `plan` and the run show it.
 """
 
 
+_STACKS = """
+## [stacks.NAME]
+
+Several stacks in one inventory. What stands beside it holds for all of them, what stands in it for one; [hosts] and
+[secrets] are the whole inventory's. Each names its hosts in roles of its own, and a host serves one stack. Without
+`--stack NAME` or `--host` every stack is worked on.
+
+```toml
+[store]
+engine = "seaweedfs"
+
+[stacks.research.roles]
+store = ["r1"]
+database = ["r1"]
+mlflow = ["r1"]
+proxy = ["r1"]
+
+[stacks.production.roles]
+store = ["p2"]
+database = ["p2"]
+mlflow = ["p1"]
+proxy = ["p1"]
+
+[stacks.production.mlflow]
+workers = 4
+```
+"""
+
+
 def markdown() -> str:
     """The whole reference."""
     parts = [_HEAD]
@@ -89,6 +118,7 @@ def markdown() -> str:
         examples = "\n".join(key.example for key in schema.keys(section).values())
         parts.append(f"\n```toml\n{_TITLES[table]}\n{examples}\n```\n")
     parts.append(_SECRETS.replace("NAMES", ", ".join(f"`{name}`" for name in sources.choosable())))
+    parts.append(_STACKS)
     later = ", ".join(f"`[{name}]` ({what})" for name, what in schema.LATER.items() if "." not in name)
     parts.append(f"\n## Later\n\nTables that come with later versions: {later}.\n")
     parts.append(

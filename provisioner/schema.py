@@ -255,7 +255,6 @@ LATER: Mapping[str, str] = {
     "mlflow.python": "another Python than the server's",
     "backup": "backups",
     "monitoring": "monitoring",
-    "stacks": "several stacks in one inventory",
 }
 
 

@@ -21,6 +21,8 @@ class Options:
     """The common options of one call."""
 
     hosts: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the stacks that [stacks] of the inventory has."""
     inventory: str | None = None
     sets: tuple[str, ...] = ()
     ssh_user: str | None = None
@@ -60,6 +62,7 @@ class Options:
             identity=self.identity,
             options=options,
             explicit=self.inventory is not None,
+            stacks=self.names,
         )
         for stack in found.stacks:
             for request in stack.each():
@@ -160,8 +163,9 @@ def one_stack(options: Options) -> StackRequest:
 def select(request: StackRequest) -> str:
     """The arguments that choose this stack again, ready to paste: of several hosts, the inventory that names them."""
     host = request.host
-    if request.parts:
+    if request.parts or request.name:
         chosen = [f"--host {name}" for name in request.selected]
+        chosen += [f"--stack {request.name}"] if request.name else []
         return " ".join([*chosen, *([f"--inventory {shlex.quote(request.file)}"] if request.file else [])])
     name = f"[{host.name}]" if ":" in host.name and host.port else host.name
     spec = f"{host.user}@{name}" if host.user else name

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner import inventory, schema, toml_lines
+from provisioner import inventory, inventory_file, schema, toml_lines
 from provisioner.errors import UsageError
 from provisioner.inventory import HostRequest, load
 from provisioner.reference import markdown
@@ -113,7 +113,6 @@ def test_an_error_names_file_line_key_and_what_is_expected(
         ('[mlflow]\nversion = "3.18.0"\n', "mlflow.version"),
         ("[backup]\n", "backup"),
         ("[monitoring]\n", "monitoring"),
-        ("[stacks.a]\n", "stacks"),
     ],
 )
 def test_what_comes_later_is_refused_as_such(tmp_path: Path, text: str, words: str) -> None:
@@ -212,7 +211,7 @@ def test_no_document_makes_the_reader_fail(content: Any, table: str) -> None:
 
 
 def test_files_that_are_none_are_usage_errors(tmp_path: Path) -> None:
-    (tmp_path / "big").write_bytes(b"#" * (inventory.LIMIT + 1))
+    (tmp_path / "big").write_bytes(b"#" * (inventory_file.LIMIT + 1))
     os.mkfifo(tmp_path / "pipe")
     for name in ("missing", ".", "big", "pipe"):
         with pytest.raises(UsageError):
@@ -515,3 +514,72 @@ def test_what_makes_no_stack_is_refused(tmp_path: Path, old: str, new: str, word
 
 def test_a_host_outside_of_the_roles_is_refused(tmp_path: Path) -> None:
     assert "is not in [roles]" in _error(tmp_path, _FOUR, hosts=("10.151.0.9",)).what
+
+
+# --- several stacks
+
+_STACKS = """
+[store]
+engine = "seaweedfs"
+[mlflow]
+workers = 3
+[stacks.research.roles]
+store = ["r1"]
+database = ["r1"]
+mlflow = ["r1"]
+proxy = ["r1"]
+[stacks.production.roles]
+store = ["p2"]
+database = ["p2"]
+mlflow = ["p1"]
+proxy = ["p1"]
+[stacks.production.mlflow]
+workers = 4
+[hosts.r1]
+address = "10.151.0.1"
+[hosts.p1]
+address = "10.151.0.2"
+[hosts.p2]
+address = "10.151.0.3"
+"""
+
+
+def test_each_stack_has_what_stands_beside_it_and_what_stands_in_it(tmp_path: Path) -> None:
+    research, production = load(_file(tmp_path, _STACKS)).stacks
+    assert [(s.name, s.id, len(s.each())) for s in (research, production)] == [
+        ("research", "10.151.0.1", 1),
+        ("production", "10.151.0.2", 2),
+    ]
+    workers = [effective(s.flags, s.inventory or {}).mlflow.workers for s in (research, production)]
+    assert workers == [3, 4]
+    assert all((s.inventory or {})["store.engine"] == "seaweedfs" for s in (research, production))
+
+
+def test_a_stack_is_chosen_by_its_name_or_by_its_host(tmp_path: Path) -> None:
+    path = _file(tmp_path, _STACKS)
+    assert [s.name for s in load(path, stacks=("production",)).stacks] == ["production"]
+    (chosen,) = load(path, hosts=("10.151.0.3",)).stacks
+    assert (chosen.name, [each.host.name for each in chosen.each()]) == ("production", ["p2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (_STACKS, {"stacks": ("other",)}, "--stack other is not known"),
+        (_STACKS, {"hosts": ("10.9.9.9",)}, "--host 10.9.9.9 is not in the inventory's stacks"),
+        (_STACKS, {"hosts": ("r1",), "stacks": ("production",)}, "--host r1 is not in production"),
+        (_STACKS.replace('store = ["p2"]', 'store = ["r1"]'), {}, "is in the stacks research and production"),
+        (_STACKS + '[roles]\nproxy = ["r1"]\n', {}, "[roles] stand beside [stacks]"),
+        (_STACKS + "[stacks.third.mlflow]\nworkers = 1\n", {}, "[stacks.third] has no roles"),
+        (_STACKS + "[stacks.Third.mlflow]\nworkers = 1\n", {}, "expected a name of small letters"),
+        (_STACKS + '[stacks.research.hosts.x]\naddress = "h"\n', {}, "[hosts] is one for the whole inventory"),
+        (_STACKS + "[stacks.research.mlflow]\nworkers = 0\n", {}, "workers: expected a whole number"),
+        ("[mlflow]\nworkers = 1\n", {"stacks": ("a",), "hosts": ("h",)}, "the inventory has no [stacks]"),
+    ],
+)
+def test_stacks_that_cannot_be_told_apart_are_refused(
+    tmp_path: Path, text: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(_file(tmp_path, text), **options)
+    assert words in caught.value.what
