@@ -276,6 +276,24 @@ def test_an_operator_who_is_killed_between_two_roots_leaves_one_that_works(
     assert stack.run("--json", timeout=300).changed() == []
 
 
+def test_all_become_new_where_mlflow_keeps_the_accounts_and_the_root_is_the_stack_s_own(
+    stack: Stack, tmp_path: Path
+) -> None:
+    secured(stack, "--set", "access.auth=mlflow")
+    assert stack.run("user", "add", "anna").code == 0
+    users = {"mlflow": "login", "anna": "account.anna"}
+    before, earlier = root(stack, tmp_path / "before.pem"), {user: stack.secret(name) for user, name in users.items()}
+    ran = stack.run("secrets", "rotate", "all", "--json", timeout=900)
+    assert ran.code == 0, ran.out + ran.err
+    assert answer(stack, before) == 0
+    after = root(stack, tmp_path / "after.pem")
+    for user, name in users.items():
+        assert answer(stack, after, user, stack.secret(name)) == 200
+        assert answer(stack, after, user, earlier[user]) == 401
+    again = stack.run("--verify", "--json", timeout=300)
+    assert (again.code, again.changed()) == (0, []), again.out + again.err
+
+
 def test_a_host_that_differs_and_a_name_that_is_none_are_refused(stack: Stack) -> None:
     assert stack.run("secrets", "rotate", "nonsense").code == 64
     stack.on("echo '# edited' >>/etc/mlflow/mlflow.env")
