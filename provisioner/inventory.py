@@ -77,6 +77,11 @@ class StackRequest:
         """Names this host among those of its stack in what this machine remembers; empty for a stack of one."""
         return state.stack_id(self.host.address, self.host.port) if self.parts else ""
 
+    def at(self, role: str) -> StackRequest:
+        """The stack as it is worked on from the first host of a role."""
+        host = next((part.host for part in self.parts if role in part.roles), self.host)
+        return replace(self, host=host)
+
     def each(self) -> tuple[StackRequest, ...]:
         """The stack as it is worked on from each of its hosts that were chosen."""
         if not self.parts:

@@ -18,8 +18,9 @@ from provisioner.door import UNKNOWN, Door, decide
 from provisioner.errors import Locked, Refused
 from provisioner.inventory import Part, StackRequest
 from provisioner.resources.facts import Facts
-from provisioner.settings import Recorded, Settings, Switch, effective, moved, switches, with_topology
+from provisioner.settings import Recorded, Settings, effective, with_topology
 from provisioner.steps import Context, ordered, settled
+from provisioner.switches import Switch, moved, switches
 from provisioner.topology import Member, Topology
 from provisioner.values import dataclass
 

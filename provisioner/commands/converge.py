@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provisioner import accounts, controller, record, vault
-from provisioner.commands import safety, sources
+from provisioner import controller, record, vault
+from provisioner.commands import safety
 from provisioner.commands.access import target, ways
 from provisioner.commands.agreement import Company
 from provisioner.commands.ahead import QuickAhead
@@ -18,23 +18,22 @@ from provisioner.commands.ledger import Ledger, hold, stamp
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, again, select
 from provisioner.commands.stages import split, wording
+from provisioner.commands.telling import fill, keep, take
 from provisioner.commands.view import View, look
 from provisioner.engine import plan
 from provisioner.engine.apply import Run
 from provisioner.engine.check import Check
 from provisioner.engine.events import Done, Event, Failed, Kept, Unneeded
 from provisioner.engine.plan import Plan
-from provisioner.engine.resource import Planned
-from provisioner.errors import Exit, ProvisionError, Refused
+from provisioner.errors import Exit, Refused
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.unit import UnitProbe
-from provisioner.settings import kept as kept_settings
 from provisioner.steps import ordered
 from provisioner.transport.base import Session
 
 if TYPE_CHECKING:
-    from provisioner.verify.run import Outcome
+    pass
 
 _LOCKED = "lock"
 _PROVEN = "proof"
@@ -276,79 +275,3 @@ class Collector:
             self._left[step] -= 1
             if self._left[step] == 0:
                 reporter.step_done(result, step, self._headlines.get(step, ""), result.step_seconds.get(step, 0.0))
-
-
-def keep(changes: Sequence[Planned]) -> list[str]:
-    """How to keep what was edited on the host. Nothing where the settings were changed in this run: then
-    that is why the files differed."""
-    if any(planned.id == "file:stack.toml" for planned in changes):
-        return []
-    return list(dict.fromkeys(line for planned in changes for line in planned.change.keep.splitlines()))
-
-
-def fill(result: HostResult, view: View) -> None:
-    """What every command tells of a host it has looked at."""
-    result.select = select(view.request)
-    result.facts = view.facts
-    result.total = view.plan.total
-    result.changes = list(view.plan.changes)
-    result.planned = list(view.plan.changes)
-    result.refused = list(view.plan.refused)
-    result.fresh = not view.exists
-    result.steps = {step.name: step.headline(view.context) for step in view.steps}
-    result.url = "" if view.unnamed else view.context.door.url
-    result.login = view.settings.access.auth != "none"
-    result.version = view.settings.mlflow.version
-    result.warnings = list(view.warnings)
-    result.notes = [
-        f"kept {key} = {value!r} from the host's record; the inventory does not name it"
-        for key, value in kept_settings(view.settings, view.request.inventory)
-    ]
-    result.notes += [*account_notes(view), *switch_notes(view), *sources.notes(view)]
-
-
-_SWITCHED = {
-    "password": "nginx asks for the login",
-    "mlflow": "MLflow asks for the login, with permissions of its own: new accounts may read everything",
-    "none": "clients need no login any more; one that they still send is ignored",
-}
-
-
-def switch_notes(view: View) -> list[str]:
-    """What clients must change when another part asks for the login."""
-    before, now = view.recorded.values.get("access.auth") if view.recorded else None, view.settings.access.auth
-    if before in (None, now):
-        return []
-    lines = [f"access.auth is {now} instead of {before}: {_SWITCHED[now]}"]
-    if before == "none":
-        lines.append("clients need a login now: provision env, provision user add NAME")
-    if before != "none" and now != "none":
-        lines.append("accounts that `provision user` made keep their names and passwords: clients change nothing")
-    if before == "mlflow":
-        lines.append("accounts and passwords made in MLflow itself count no more: provision user add NAME")
-    return lines
-
-
-def account_notes(view: View) -> list[str]:
-    """Names of `access.users` that do not fit the accounts that there are."""
-    entries = view.secrets.vault.entries
-    named = {account: entry for secret, entry in entries.items() if (account := accounts.account_of(secret))}
-    return accounts.odd(
-        view.settings.access.users,
-        view.recorded.values.get("access.users", ()) if view.recorded else (),
-        [account for account, entry in named.items() if not entry.removed],
-        [account for account, entry in named.items() if entry.removed],
-        view.settings.access.auth != "none",
-    )
-
-
-def take(result: HostResult, outcome: Outcome, reporter: Reporter) -> None:
-    """A verification's outcome into the result; ProvisionError (exit 5) when it is red."""
-    result.checks.extend(outcome.checks)
-    result.vantage = outcome.vantage
-    result.run_url = outcome.run_url or ""
-    result.step_seconds["verify"] = outcome.seconds
-    result.verified = outcome.ok
-    reporter.verified(result, outcome.seconds)
-    if not outcome.ok:
-        raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)

@@ -12,8 +12,10 @@ from provisioner.assets import example
 from provisioner.commands.options import Options, one_stack, session
 from provisioner.commands.view import View, look_at_record
 from provisioner.errors import Exit, Refused, UsageError
+from provisioner.inventory import HostRequest
 from provisioner.report.answer import answer
 from provisioner.settings import Settings
+from provisioner.topology import ROLES
 
 
 def init(options: Options, output: str) -> Exit:
@@ -43,17 +45,21 @@ def _of_stack(options: Options) -> str:
 
 
 def inventory_of(view: View) -> str:
-    """An inventory that selects this host and says what differs from the defaults."""
-    host = view.request.host
-    connection: dict[str, object] = {
-        key: value
-        for key in ("address", "user", "port", "identity", "host_key", "jump")
-        if (value := getattr(host, key)) is not None
-    }
-    name = host.name if host.name.replace("-", "").replace(".", "").isalnum() else "server"
+    """An inventory that selects the stack's hosts and says what differs from the defaults."""
+    request, members = view.request, view.settings.topology.members
+    if request.parts:
+        hosts = {part.host.name: (_connection(part.host), part.roles) for part in request.parts}
+    elif members:
+        # Called by one of its hosts: how the others are reached from here their addresses say at best.
+        own = _connection(request.host)
+        hosts = {m.name: (own if m.name == view.context.name else {"address": m.address}, m.roles) for m in members}
+    else:
+        host = request.host
+        name = host.name if host.name.replace("-", "").replace(".", "").isalnum() else "server"
+        hosts = {name: (_connection(host), ROLES)}
     document: dict[str, object] = {
-        "roles": {role: [name] for role in ("store", "database", "mlflow", "proxy")},
-        "hosts": {name: connection},
+        "roles": {role: [name for name, (_, roles) in hosts.items() if role in roles] for role in ROLES},
+        "hosts": {name: connection for name, (connection, _) in hosts.items()},
     }
     document.update(_chosen(view.settings))
     head = (
@@ -61,6 +67,11 @@ def inventory_of(view: View) -> str:
         "# docs/inventory.md lists all of them. No secrets belong in this file.\n\n"
     )
     return head + tomli_w.dumps(document)
+
+
+def _connection(host: HostRequest) -> dict[str, object]:
+    keys = ("address", "user", "port", "identity", "host_key", "jump", "internal")
+    return {key: value for key in keys if (value := getattr(host, key)) is not None}
 
 
 def _chosen(settings: Settings) -> dict[str, dict[str, object]]:

@@ -47,7 +47,7 @@ def open_page(options: Options, name: str, port: int, *, browser: bool) -> Exit:
         raise UsageError(f"{name} is no page that can be opened", next=f"one of: {', '.join(PAGES)}")
     if options.json:
         raise UsageError("open has no JSON: it lasts until it is interrupted", next=f"provision open {name}")
-    request = one_stack(options)
+    request = one_stack(options).at("store" if name == "console" else "proxy")
     listener = _listener(port)
     with listener, session(request, options) as connection:
         page = PAGES[name](look_at_record(connection, request))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from provisioner.commands import preflight, safety
 from provisioner.commands.agreement import Company
-from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, again
 from provisioner.commands.sources import bring
+from provisioner.commands.telling import fill
 from provisioner.commands.view import look
 from provisioner.errors import Exit
 from provisioner.inventory import StackRequest

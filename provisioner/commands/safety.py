@@ -9,7 +9,7 @@ from collections.abc import Callable
 from provisioner.commands.options import Options, again, select
 from provisioner.commands.view import MARKS, View
 from provisioner.errors import Refused
-from provisioner.settings import Switch
+from provisioner.switches import Switch
 
 Ask = Callable[[str], bool]
 """Shows a list and a question; whether the answer was yes."""

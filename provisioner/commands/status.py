@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Self
 
 from provisioner.commands.access import target
 from provisioner.commands.agreement import Company
-from provisioner.commands.converge import fill
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
+from provisioner.commands.telling import fill
 from provisioner.commands.view import NoStack, View, look
 from provisioner.engine import probe
 from provisioner.engine.probe import Probe

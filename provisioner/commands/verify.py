@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from provisioner.commands.access import ways
-from provisioner.commands.converge import fill, take
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
+from provisioner.commands.telling import fill, take
 from provisioner.commands.view import View, look_at_record
 from provisioner.engine.check import Check
 from provisioner.errors import Exit, ProvisionError, Refused, UsageError

@@ -25,8 +25,9 @@ from provisioner.resources.facts import Facts, FactsProbe
 from provisioner.resources.mark import MarksProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.secrets import Secret
-from provisioner.settings import RECORD, Recorded, Settings, Switch, effective, with_topology
+from provisioner.settings import RECORD, Recorded, Settings, effective, with_topology
 from provisioner.steps import Context, Step, named, needed, placed
+from provisioner.switches import Switch
 from provisioner.topology import Here, Topology
 from provisioner.transport.base import Session
 from provisioner.values import dataclass

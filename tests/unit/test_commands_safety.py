@@ -16,7 +16,8 @@ from provisioner.engine.resource import Change
 from provisioner.errors import Refused
 from provisioner.inventory import HostRequest, StackRequest
 from provisioner.resources.mark import MarksProbe
-from provisioner.settings import Recorded, Settings, Switch
+from provisioner.settings import Recorded, Settings
+from provisioner.switches import Switch
 
 ENGINE = Switch("store.engine", "minio", "seaweedfs", "runs point there", "keep it: --set store.engine=minio")
 NAME = Switch("database.name", "mlflow", "other", "an empty one", "keep it")

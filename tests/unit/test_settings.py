@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from provisioner import record, schema
 from provisioner.errors import Exit, Refused, UsageError
-from provisioner.settings import Binary, Installed, Recorded, binary, effective, kept, switches, with_installed
+from provisioner.settings import Binary, Installed, Recorded, binary, effective, kept, with_installed
+from provisioner.switches import switches
 
 SHA = "a" * 64
 OTHER = "b" * 64

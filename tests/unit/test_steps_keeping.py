@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.commands.converge import keep
+from provisioner.commands.telling import keep
 from provisioner.engine.resource import Change
 from provisioner.inventory import load
 from provisioner.resources.postgresql import hba

@@ -1,0 +1,84 @@
+"""Changes of settings that a stack with data refuses: what would be left behind, and how it is done by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from provisioner.settings import Recorded, Settings
+from provisioner.topology import Topology
+from provisioner.values import dataclass
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A change that a stack with data refuses (exit 4)."""
+
+    key: str
+    recorded: Any
+    wanted: Any
+    why: str
+    next: str
+
+
+def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
+    """The changes that must not happen by a setting on a stack that holds data; the caller knows if it does."""
+    if recorded is None:
+        return ()
+    found: list[Switch] = []
+    for key, (why, following) in _SWITCHES.items():
+        before, after = recorded.values.get(key), wanted.get(key)
+        if before == after or (before is None and key not in _MAY_BE_NONE):
+            continue
+        if key.startswith("store.") and any(each.key == "store.engine" for each in found):
+            continue
+        keep = f"keep it: --set {key}={before}, and {key} out of the inventory"
+        if key.startswith(("store.", "artifacts.")):
+            from provisioner.switching import by_hand
+
+            why, following = by_hand(key, recorded, wanted)
+        found.append(Switch(key, before, after, why, following or keep))
+    return tuple(found)
+
+
+def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
+    """The roles with data that other hosts shall have. `alone`: the address of the host that had them all, where
+    `before` is one host."""
+    found: list[Switch] = []
+    for role, what in (("store", "artifacts"), ("database", "experiments and runs")):
+        was = tuple(m.address for m in before.of(role)) or (alone,)
+        wanted = tuple(m.address for m in after.of(role)) or (alone,)
+        if set(was) != set(wanted):
+            shown = (", ".join(m.name for m in topology.of(role)) or alone for topology in (before, after))
+            old, new = (name or at for name, at in zip(shown, (was[0], wanted[0]), strict=True))
+            found.append(
+                Switch(
+                    f"roles.{role}",
+                    f"{old} ({was[0]})" if old != was[0] else old,
+                    f"{new} ({wanted[0]})" if new != wanted[0] else new,
+                    f"the {what} are on the old host, and the new one would start empty",
+                    f'keep the role where it is: [roles] {role} = ["{old}"]\n'
+                    f"to move: a stack of its own on the new host, its data copied over by hand, then clients to it",
+                )
+            )
+    return tuple(found)
+
+
+_MAY_BE_NONE = ("artifacts.prefix", "store.endpoint")
+"""Settings of which "none" is a place too."""
+_EMPTY = "the server would start on an empty database beside the one that holds the runs"
+_SWITCHES: Mapping[str, tuple[str, str]] = {
+    # What artifacts move with is told by switching.py.
+    "store.engine": ("", ""),
+    "store.data": ("", ""),
+    "store.bucket": ("", ""),
+    "database.engine": (_EMPTY, ""),
+    "database.name": (_EMPTY, ""),
+    "database.user": ("the tables belong to the recorded role, another one may not read them", ""),
+    "artifacts.mode": ("", ""),
+    "artifacts.prefix": ("", ""),
+    "mlflow.version": (
+        "the schema was made by the recorded version and there is no way back from a newer one",
+        "keep the recorded version: this release of provision cannot move a database to another one",
+    ),
+}

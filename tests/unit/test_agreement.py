@@ -1,0 +1,158 @@
+"""What the hosts of a stack agree on: settings, secrets, addresses; and what stands against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner import record, vault
+from provisioner.commands.agreement import Agreed, Glance, Known, agree
+from provisioner.errors import Refused
+from provisioner.inventory import HostRequest, Part, StackRequest
+from provisioner.resources.facts import Facts
+from provisioner.secrets import Secret
+from provisioner.settings import Recorded, effective, with_topology
+from provisioner.topology import ROLES, Here, Member, Topology
+
+PARTS = (
+    Part(HostRequest("s", "10.151.0.2"), ("store",)),
+    Part(HostRequest("d", "10.151.0.3"), ("database",)),
+    Part(HostRequest("m", "10.151.0.4"), ("mlflow",)),
+    Part(HostRequest("p", "10.151.0.1"), ("proxy",)),
+)
+TOPOLOGY = Topology(tuple(Member(part.host.name, part.host.address, part.roles) for part in PARTS))
+STACK = StackRequest("10.151.0.1", PARTS[3].host, {"store.engine": "seaweedfs"}, {}, parts=PARTS)
+
+
+def glance(name: str, *, stack: StackRequest = STACK, **given: Any) -> Glance:
+    host = next(part.host for part in stack.parts if part.host.name == name)
+    address = given.pop("address", host.address)
+    facts = Facts(addresses=given.pop("carries", (address,)))
+    return Glance(replace(stack, host=host), address, facts, given.pop("record", None), given.pop("kept", None))
+
+
+def agreed(*names: str, known: Known | None = None, stack: StackRequest = STACK, **given: Any) -> Agreed:
+    glances = {name: glance(name, stack=stack, **given.get(name, {})) for name in names or ("p", "s", "d", "m")}
+    return agree(glances, known or Known(None, None))
+
+
+def recorded(topology: Topology = TOPOLOGY, **values: Any) -> Recorded:
+    settings = with_topology(effective({"store.engine": "seaweedfs", **values}, {}), topology)
+    return record.parse_recorded(record.dump_recorded(settings, "x"), "h")
+
+
+def test_a_new_stack_has_the_addresses_that_ssh_reaches_and_the_proxys_url() -> None:
+    found = agreed()
+    assert found.settings.topology == TOPOLOGY
+    assert found.door.url == "http://10.151.0.1:5000"
+    assert "tls.root" in found.secrets.generated
+
+
+def test_each_host_keeps_the_secrets_of_its_roles_and_together_they_have_all() -> None:
+    whole = agreed().secrets.vault
+    parts = {name: vault.part(whole, Here(TOPOLOGY, name)) for name in "sdmp"}
+    assert set(parts["d"].entries) == {"database.password"}
+    assert "store.root.password" in parts["s"].entries
+    assert "store.root.password" not in parts["m"].entries
+    assert {name for part in parts.values() for name in part.entries} == set(whole.entries)
+
+
+def test_an_operator_without_a_copy_learns_all_secrets_from_the_hosts() -> None:
+    before = agreed()
+    whole = before.secrets.vault
+    kept = {name: {"kept": vault.part(whole, Here(TOPOLOGY, name)), "record": recorded()} for name in "sdmp"}
+    again = agreed(**kept)
+    assert again.secrets.vault.entries == whole.entries
+    assert again.secrets.generated == ()
+
+
+def test_what_a_host_that_is_down_may_know_is_not_made_anew() -> None:
+    whole = agreed().secrets.vault
+    kept = {name: {"kept": vault.part(whole, Here(TOPOLOGY, name)), "record": recorded()} for name in "sdp"}
+    with pytest.raises(Refused, match="m may have secrets") as caught:
+        agreed("p", "s", "d", **kept)
+    assert "mlflow.kek" in caught.value.why
+    # With this machine's copy nothing is missing.
+    assert agreed("p", "s", "d", known=Known(None, whole), **kept).secrets.generated == ()
+
+
+def test_hosts_that_disagree_are_told_and_nothing_is_chosen() -> None:
+    one = vault.Vault("x", {"database.password": vault.Entry(Secret("a" * 32), 1)})
+    other = vault.Vault("x", {"database.password": vault.Entry(Secret("b" * 32), 1)})
+    with pytest.raises(Refused, match="disagree about secrets") as caught:
+        agreed(d={"kept": one}, m={"kept": other})
+    assert "a" * 32 not in str(caught.value.__dict__)
+
+
+def test_an_address_that_the_host_does_not_carry_must_be_named() -> None:
+    with pytest.raises(Refused, match="how the stack's other hosts reach d is not known") as caught:
+        agreed(d={"address": "203.0.113.9", "carries": ("10.151.0.3",)}, stack=_natted())
+    assert '[hosts."d"] internal' in caught.value.next
+    named = replace(_natted().parts[1].host, internal="10.151.0.3")
+    stack = replace(_natted(), parts=(PARTS[0], Part(named, ("database",)), *PARTS[2:]))
+    found = agreed(stack=stack, d={"address": "203.0.113.9", "carries": ("10.151.0.3",)})
+    assert found.settings.topology.member("d") == Member("d", "10.151.0.3", ("database",))
+
+
+def _natted() -> StackRequest:
+    """A host whose public name is not an address of its own."""
+    return replace(STACK, parts=(PARTS[0], Part(HostRequest("d", "db.example.com"), ("database",)), *PARTS[2:]))
+
+
+def test_two_names_for_one_address_are_refused() -> None:
+    parts = (*PARTS[:2], Part(replace(PARTS[2].host, internal="10.151.0.3"), ("mlflow",)), PARTS[3])
+    with pytest.raises(Refused, match="the same address"):
+        agreed(stack=replace(STACK, parts=parts))
+
+
+@pytest.mark.parametrize("role", ["store", "database"])
+def test_a_role_with_data_that_moves_is_a_switch(role: str) -> None:
+    others = {"store": "10.151.0.12", "database": "10.151.0.13"}
+    members = tuple(replace(m, address=others[role]) if role in m.roles else m for m in TOPOLOGY.members)
+    before = recorded(Topology(members))
+    found = agreed(**{name: {"record": before} for name in "sdmp"})
+    assert [switch.key for switch in found.switches] == [f"roles.{role}"]
+    assert others[role] in str(found.switches[0].recorded)
+
+
+def test_a_server_that_had_all_keeps_the_data_where_it_is() -> None:
+    single = recorded(Topology())
+    found = agreed(p={"record": single})
+    assert {switch.key for switch in found.switches} == {"roles.store", "roles.database"}
+
+
+def test_mlflow_on_other_hosts_is_no_switch() -> None:
+    members = tuple(replace(m, address="10.151.0.14") if "mlflow" in m.roles else m for m in TOPOLOGY.members)
+    assert agreed(p={"record": recorded(Topology(members))}).switches == ()
+
+
+def test_one_host_of_several_cannot_be_made_the_whole() -> None:
+    request = StackRequest("10.151.0.3", HostRequest("10.151.0.3", "10.151.0.3"))
+    alone = Glance(request, "10.151.0.3", Facts(addresses=("10.151.0.3",)), recorded(), None)
+    with pytest.raises(Refused, match=r"is one of 4 hosts of a stack") as caught:
+        agree({"10.151.0.3": alone}, Known(None, None))
+    assert "--inventory" in caught.value.next
+
+
+names = st.from_regex(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True)
+members = st.lists(
+    st.builds(
+        Member,
+        names,
+        st.ip_addresses(v=4, network="10.0.0.0/8").map(str),
+        st.lists(st.sampled_from(ROLES), min_size=1, unique=True).map(tuple),
+    ),
+    min_size=2,
+    max_size=6,
+    unique_by=lambda member: member.name,
+)
+
+
+@given(members)
+def test_a_recorded_topology_is_read_as_it_was_written(found: list[Member]) -> None:
+    topology = Topology(tuple(found))
+    assert recorded(topology).topology == topology
