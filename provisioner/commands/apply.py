@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from provisioner.commands import ahead
 from provisioner.commands.host import run as run_on_hosts
@@ -14,6 +15,9 @@ from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.transport.base import Session
 
+if TYPE_CHECKING:
+    from provisioner.commands.view import View
+
 
 def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Exit:
     """Make each host what it should be and prove it; the exit code of the whole call."""
@@ -24,6 +28,13 @@ def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Ex
         # Imported while the connection was made (see ahead.py): half of a run's start is imports.
         from provisioner.commands.converge import Converge
 
-        Converge(session, request, result, options, reporter, steps, team).all()
+        def take(view: View) -> None:
+            from provisioner.commands.rotate import Taking
+
+            Taking(session, request, result, options, reporter, (), team).of_sources(view)
+
+        run = Converge(session, request, result, options, reporter, steps, team)
+        run.taking = take
+        run.all()
 
     return run_on_hosts(command, options, reporter, work, bring)[0]

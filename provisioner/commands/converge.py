@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ class Converge:
         self.company = Company(team.meeting, team.name)
         self.stamp = stamp()
         self.command = " ".join(("provision", *self.steps))
+        self.taking: Callable[[View], None] | None = None
+        """Brings values of the operator's own in the place of those that the stack has."""
         self._warned: list[str] = []
 
     def all(self) -> None:
@@ -75,9 +77,8 @@ class Converge:
             ahead = QuickAhead(self.session, self.request, select(self.request))
         view = self._look()
         if view.exists and view.secrets.replaced and not self.steps and view.settings.topology.single:
-            from provisioner.commands.rotate import Taking  # it is a run, too
-
-            Taking(self.session, self.request, self.result, self.options, self.reporter, (), self.team).of_sources(view)
+            assert self.taking is not None
+            self.taking(view)
             return
         self._refuse(view)
         checks = self._judged(view) if view.plan or view.unnamed else None

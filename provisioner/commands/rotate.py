@@ -22,6 +22,7 @@ from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.ledger import stamp
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
+from provisioner.commands.telling import source_notes
 from provisioner.commands.view import NoStack, View, look
 from provisioner.engine.plan import Plan
 from provisioner.engine.resource import ClientResource, Planned
@@ -263,7 +264,7 @@ class Taking(Rotation):
     def of_sources(self, view: View) -> None:
         """`view` is the look in which they were found to differ. Everything else of the stack comes first, as in
         any run."""
-        brought, late, notes = self.request.brought, view.secrets.replaced, sources.notes(view)
+        brought, late, notes = self.request.brought, view.secrets.replaced, source_notes(view)
         self.request = replace(self.request, brought={n: v for n, v in brought.items() if n not in late})
         self.atomic = False
         view = self._look()

@@ -9,16 +9,12 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provisioner import accounts, secret_kinds, vault
 from provisioner.errors import UsageError
 from provisioner.inventory import Inventory, StackRequest
 from provisioner.secrets import Secret, generate
 from provisioner.sources import Source
-
-if TYPE_CHECKING:
-    from provisioner.commands.view import View
 
 _ROOM = 64 * 1024
 """Bytes of a file or of what a command prints."""
@@ -98,16 +94,6 @@ def with_sources(
             secrets = vault.changed(secrets, before, decision.vault[key])
     decided = replace(decision.renewed(secrets), because=", ".join(reasons), replaced=tuple(replaced))
     return decided, warnings
-
-
-def notes(view: View) -> list[str]:
-    """The commands that were run, and what was taken from where."""
-    run = [f"ran for {s.secret}: {shlex.join(s.what)}" for s in _run(view.request)]
-    return run + ([view.secrets.because] if view.secrets.because else [])
-
-
-def _run(request: StackRequest) -> list[Source]:
-    return [each for name, each in request.secret_sources.items() if each.kind == "command" and name in request.brought]
 
 
 def of_groups(groups: Mapping[str, tuple[str, ...]], request: StackRequest) -> dict[str, Source]:

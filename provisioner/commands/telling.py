@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provisioner import accounts
-from provisioner.commands import sources
 from provisioner.commands.options import select
 from provisioner.commands.view import View
 from provisioner.engine.resource import Planned
 from provisioner.errors import Exit, ProvisionError
+from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.settings import kept as kept_settings
+from provisioner.sources import Source
 
 if TYPE_CHECKING:
     from provisioner.verify.run import Outcome
@@ -44,7 +46,7 @@ def fill(result: HostResult, view: View) -> None:
         f"kept {key} = {value!r} from the host's record; the inventory does not name it"
         for key, value in kept_settings(view.settings, view.request.inventory)
     ]
-    result.notes += [*account_notes(view), *switch_notes(view), *sources.notes(view)]
+    result.notes += [*account_notes(view), *switch_notes(view), *source_notes(view)]
 
 
 _SWITCHED = {
@@ -92,3 +94,13 @@ def take(result: HostResult, outcome: Outcome, reporter: Reporter) -> None:
     reporter.verified(result, outcome.seconds)
     if not outcome.ok:
         raise ProvisionError(outcome.what, why=outcome.why, next=outcome.next, exit=Exit.VERIFY)
+
+
+def source_notes(view: View) -> list[str]:
+    """The commands that were run, and what was taken from where."""
+    run = [f"ran for {s.secret}: {shlex.join(s.what)}" for s in _ran(view.request)]
+    return run + ([view.secrets.because] if view.secrets.because else [])
+
+
+def _ran(request: StackRequest) -> list[Source]:
+    return [each for name, each in request.secret_sources.items() if each.kind == "command" and name in request.brought]
