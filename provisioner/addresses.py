@@ -142,3 +142,17 @@ def download_url(value: object) -> str:
     host_name(parts.hostname or "")
     _ = parts.port
     return raw
+
+
+def endpoint(value: object) -> str:
+    """The URL of an S3 server: scheme, host and port, nothing else."""
+    raw = checks.text(value, "a store's URL", 300).rstrip("/")
+    wrong = 'a URL of scheme, host and port, like "https://s3.example.com:9000"'
+    match = re.fullmatch(r"(https?)://([^/?#@]+)", raw)
+    if match is None:
+        raise ValueError(wrong)
+    host, port = split_port(match[2])
+    name = host_name(host)
+    shown = f"[{name}]" if ":" in name else name
+    default = 443 if match[1] == "https" else 80
+    return f"{match[1]}://{shown}" + (f":{port}" if port not in (None, default) else "")

@@ -122,6 +122,14 @@ def prefix(value: object) -> str:
     return path
 
 
+def region(value: object) -> str:
+    """The name of an S3 region, as it stands in a signature."""
+    name = text(value, 'a region, like "eu-central-1"', 40)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError('a region, like "eu-central-1": a-z, 0-9 and dash')
+    return name
+
+
 def directory(value: object) -> str:
     """An absolute, normalised directory for data, outside what belongs to the system."""
     path = text(value, "an absolute directory", 200)

@@ -55,6 +55,8 @@ def dump_recorded(settings: Settings, stack: str) -> str:
     if store.get("url") in (None, "default"):
         store.pop("url", None)
         store.pop("sha256", None)
+    if not store.get("data"):
+        store.pop("data", None)  # a store of somebody else's has none here
     if not settings.topology.single:
         document["topology"] = [
             {"name": m.name, "address": m.address, "roles": list(m.roles)} for m in settings.topology.members

@@ -22,8 +22,9 @@ recorded setting that the inventory does not name is kept and said so.
 understood and refused: this version does not have them yet.
 
 **What cannot be changed by a setting** once the stack holds data (exit 4): `store.engine`, `store.data`,
-`store.bucket`, `database.engine`, `database.name`, `database.user`, `artifacts.mode`, `artifacts.prefix`,
-`mlflow.version`. What would have to move, and how that is done by hand: [switching.md](switching.md).
+`store.bucket`, `store.endpoint`, `database.engine`, `database.name`, `database.user`, `artifacts.mode`,
+`artifacts.prefix`, `mlflow.version`. What would have to move, and how that is done by hand:
+[switching.md](switching.md).
 """
 
 _TITLES = {
@@ -35,6 +36,47 @@ _TITLES = {
     "access": "[access]",
     "artifacts": "[artifacts]",
 }
+
+_EXTERNAL = """
+### A store of your own
+
+`store.engine = "external"` takes any S3: nothing is installed for it, and before anything changes a run tries from the
+server what MLflow will do: reach the endpoint, trust its certificate, list the bucket, write, read and remove an
+object. A bucket that is missing is made when the key may. The key is given, never made:
+
+```toml
+[store]
+engine = "external"
+endpoint = "https://s3.example.com:9000"
+bucket = "mlflow"
+
+[secrets]
+"store.user.key" = { env = "STORE_KEY" }
+"store.user.secret" = { command = ["pass", "show", "mlflow/s3"] }
+```
+
+**Clients reach that store themselves.** MLflow 3's clients fetch artifacts by addresses that the server signs, in
+proxied mode too, and a signature covers the host's name: so `store.endpoint` must be a name that the server and every
+client resolve and reach, not `localhost` and not an address of the inner network only. `verify` downloads one artifact
+from your machine by that way. Clients that cannot reach it set `MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false` and
+`MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false`, and all bytes go through MLflow. With a private root (`store.ca`)
+`provision env` names one file with this root and the public ones.
+
+Servers from before 2025 do not take boto3's newer checksums: MLflow is started with
+`AWS_REQUEST_CHECKSUM_CALCULATION=when_required` and the same for responses; `mlflow.env` changes that. The key's
+rights are its owner's matter: it needs to list the bucket, to get, put and delete its objects, and to end unfinished
+uploads. `secrets rotate` leaves it alone.
+
+### Clients with a key of their own
+
+`artifacts.mode = "direct"` gives experiments addresses of the store (`s3://mlflow/…`), and clients need boto3 besides
+mlflow. `provision env` prints their key, `MLFLOW_S3_ENDPOINT_URL` and `AWS_DEFAULT_REGION`, which then hold for every
+other use of S3 in that shell too. The key opens the bucket, with `artifacts.prefix` that folder of it, and nothing
+else; it is not MLflow's own. The store answers at the URL, on the same port as MLflow; nobody changes the bucket
+itself there.
+`provision secrets rotate store.client` gives clients a new one. With a store of your own it is given too:
+`store.client.key` and `store.client.secret` in [secrets].
+"""
 
 _SECRETS = """
 ## [secrets]
@@ -117,6 +159,8 @@ def markdown() -> str:
         parts.append("\n" + "".join(f"| {' | '.join(_cell(c) for c in row)} |\n" for row in rows))
         examples = "\n".join(key.example for key in schema.keys(section).values())
         parts.append(f"\n```toml\n{_TITLES[table]}\n{examples}\n```\n")
+        if table == "store":
+            parts.append(_EXTERNAL)
     parts.append(_SECRETS.replace("NAMES", ", ".join(f"`{name}`" for name in sources.choosable())))
     parts.append(_STACKS)
     later = ", ".join(f"`[{name}]` ({what})" for name, what in schema.LATER.items() if "." not in name)

@@ -30,9 +30,10 @@ class Store:
     engine: str = _key(
         "minio",
         checks.one_of("minio", "seaweedfs", "external"),
-        "Which server stores the artifacts.",
+        'Which server stores the artifacts. "external": any S3 that you have; its key comes from [secrets] '
+        "(`store.user.key`, `store.user.secret`). Nothing is installed then, and clients reach that store "
+        "themselves: MLflow hands out addresses of it.",
         example='engine = "seaweedfs"',
-        later=checks.only(("minio", "seaweedfs"), "any S3 of your own comes with a later version"),
     )
     binary: str | None = _key(
         None,
@@ -69,6 +70,36 @@ class Store:
         checks.bucket,
         "The bucket, and the first part of the path under which clients see it.",
         example='bucket = "mlflow"',
+    )
+    endpoint: str | None = _key(
+        None,
+        addresses.endpoint,
+        "External only: the store's URL, which the server and every client must reach under this very name. Without "
+        "one: Amazon's.",
+        example='endpoint = "https://s3.example.com:9000"',
+    )
+    region: str | None = _key(
+        None,
+        checks.region,
+        "External only: the region that requests are signed for.",
+        example='region = "eu-central-1"',
+        shown='"us-east-1"',
+    )
+    addressing: str | None = _key(
+        None,
+        checks.one_of("auto", "path", "virtual"),
+        'External only: whether the bucket is in the path ("path") or in the host\'s name ("virtual"). "auto": in the '
+        "name at Amazon's, else in the path.",
+        example='addressing = "virtual"',
+        shown='"auto"',
+    )
+    ca: str | None = _key(
+        None,
+        checks.local_path,
+        "External only: a file on the operator's machine with the private root that the store's certificate leads to, "
+        'kept with the secrets; "own": the one that the stack has.',
+        example='ca = "store-ca.pem"',
+        recorded=lambda value: "own" if value else value,
     )
 
 
@@ -248,8 +279,6 @@ SECTIONS: Mapping[str, type] = {"roles": Roles, "hosts": Host, **SETTINGS}
 # Known to the design, not to this release: key or table -> what it will be.
 LATER: Mapping[str, str] = {
     "store.drives": "a store over several drives",
-    "store.endpoint": "an S3 of your own",
-    "store.region": "another region than us-east-1",
     "store.expose": "a store that listens beyond this server",
     "database.url": "a database of your own",
     "mlflow.python": "another Python than the server's",

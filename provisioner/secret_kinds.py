@@ -49,13 +49,18 @@ def has_root(settings: Settings) -> bool:
     return settings.certifies
 
 
+def own_store(settings: Settings) -> bool:
+    """Whether the store is this stack's own, so that its keys are made here."""
+    return settings.store.engine != "external"
+
+
 def has_clients(settings: Settings) -> bool:
     """Whether clients go to the store themselves."""
     return settings.artifacts.mode == "direct"
 
 
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
-# takes the same. MLflow's own login wants 12 characters at least.
+# takes the same; of other stores they are longer. MLflow's own login wants 12 characters at least.
 _SERVER = ("mlflow",)
 _STORE = ("store",)
 _BUCKET = ("store", "mlflow")
@@ -71,13 +76,22 @@ NAMES: Mapping[str, Kind] = {
     ),
     "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48), roles=_SERVER),
     "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48), roles=_SERVER),
+    "store.ca": Kind(
+        "the root that an external store's certificate leads to",
+        16,
+        CERTIFICATES,
+        None,
+        r"[A-Za-z0-9+/=,]+",
+        when=never,
+        roles=_SERVER,
+    ),
     "store.client.before": Kind(
         "access key of the clients before the last rotation", 3, 20, None, when=never, roles=_STORE
     ),
     "store.client.key": Kind(
         "access key of clients that go to the store themselves",
         3,
-        20,
+        128,
         lambda: generate(20),
         r"[A-Za-z0-9_.-]+",
         when=has_clients,
@@ -86,27 +100,30 @@ NAMES: Mapping[str, Kind] = {
     "store.client.secret": Kind(
         "secret key of clients that go to the store themselves",
         8,
-        40,
+        128,
         lambda: generate(40),
         when=has_clients,
         roles=_CLIENT,
     ),
-    "store.root.password": Kind("password of the store's administrator", 8, 40, lambda: generate(40), roles=_STORE),
+    "store.root.password": Kind(
+        "password of the store's administrator", 8, 40, lambda: generate(40), when=own_store, roles=_STORE
+    ),
     "store.root.user": Kind(
         "name of the store's administrator",
         3,
         20,
         lambda: Secret("root" + generate(16).reveal()),
         r"[A-Za-z0-9_.-]+",
+        when=own_store,
         roles=_STORE,
     ),
     "store.user.before": Kind(
         "access key of the bucket's user before the last rotation", 3, 20, None, when=never, roles=_STORE
     ),
     "store.user.key": Kind(
-        "access key of the bucket's user", 3, 20, lambda: generate(20), r"[A-Za-z0-9_.-]+", roles=_BUCKET
+        "access key of the bucket's user", 3, 128, lambda: generate(20), r"[A-Za-z0-9_.-]+", roles=_BUCKET
     ),
-    "store.user.secret": Kind("secret key of the bucket's user", 8, 40, lambda: generate(40), roles=_BUCKET),
+    "store.user.secret": Kind("secret key of the bucket's user", 8, 128, lambda: generate(40), roles=_BUCKET),
     OWN: Kind(
         "the certificate that was brought along, with its key",
         64,
@@ -123,6 +140,15 @@ NAMES: Mapping[str, Kind] = {
 
 BEFORE: Mapping[str, str] = {"store.user.key": "store.user.before", "store.client.key": "store.client.before"}
 """Access key -> the secret that keeps the one before it: the store's user of that name goes once the new one serves."""
+
+
+def to_bring(settings: Settings) -> tuple[str, ...]:
+    """The secrets of a stack that only their owner knows: those of a store that is not its own."""
+    if own_store(settings):
+        return ()
+    clients = ("store.client.key", "store.client.secret") if has_clients(settings) else ()
+    return ("store.user.key", "store.user.secret", *clients)
+
 
 _ACCOUNT = Kind(
     "password of an account", accounts.LOW, accounts.HIGH, lambda: generate(24), room=accounts.HIGH, roles=_LOGINS

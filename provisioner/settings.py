@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from provisioner import schema
 from provisioner.errors import Refused, UsageError
@@ -242,7 +243,7 @@ def _without_the_other_engine(layers: _Layers) -> _Layers:
     kept: list[tuple[Origin, Mapping[str, Any]]] = []
     for origin, layer in layers:
         if chosen is not None and layer.get("store.engine", chosen) != chosen:
-            layer = {key: value for key, value in layer.items() if key not in (*_BINARY, "store.data")}
+            layer = {key: v for key, v in layer.items() if key not in (*_BINARY, "store.data", *_EXTERNAL)}
         chosen = chosen or layer.get("store.engine")
         kept.append((origin, layer))
     return tuple(kept)
@@ -262,11 +263,14 @@ def _one_binary(layers: _Layers) -> _Layers:
 
 def _agree(settings: Settings) -> None:
     store = settings.store
+    _agree_external(settings)
     if store.engine != "minio" and any((store.binary, store.url, store.sha256)):
         named = next(key for key in _BINARY if settings.get(key))
         raise UsageError(
             f'{named} belongs to store.engine = "minio", this stack has "{store.engine}"',
-            why="SeaweedFS comes from the Python package index",
+            why="SeaweedFS comes from the Python package index"
+            if store.engine == "seaweedfs"
+            else "nothing is installed",
             next=f"leave {named} out",
         )
     if store.binary and store.url:
@@ -283,3 +287,37 @@ def _agree(settings: Settings) -> None:
         )
     if store.sha256 and not (store.binary or (store.url and store.url != "default")):
         raise UsageError("store.sha256 stands alone", why="it belongs to store.url or store.binary")
+
+
+_EXTERNAL: Mapping[str, Any] = {
+    "store.endpoint": None,
+    "store.region": None,
+    "store.addressing": None,
+    "store.ca": None,
+}
+
+
+def _agree_external(settings: Settings) -> None:
+    store = settings.store
+    if store.engine != "external":
+        if named := next((key for key, unset in _EXTERNAL.items() if settings.get(key) != unset), None):
+            raise UsageError(
+                f'{named} belongs to store.engine = "external", this stack has "{store.engine}"',
+                next=f"leave {named} out, or add: --set store.engine=external",
+            )
+        return
+    if store.data:
+        raise UsageError("store.data belongs to a store on this server", next="leave store.data out")
+    if store.ca and not (store.endpoint or "").startswith("https://"):
+        raise UsageError(
+            "store.ca needs a store.endpoint that begins with https://",
+            why="without TLS no certificate is looked at, and Amazon's has a public one",
+            next="leave store.ca out",
+        )
+    host = urlsplit(store.endpoint or "").hostname or ""
+    if settings.mlflow.egress == "stack" and not (host.replace(".", "").isdigit() or ":" in host):
+        raise UsageError(
+            'mlflow.egress = "stack" needs a store.endpoint with a literal address',
+            why="the kernel lets MLflow reach addresses, not names",
+            next="name the address, or leave mlflow.egress out",
+        )

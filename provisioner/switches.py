@@ -72,6 +72,7 @@ _SWITCHES: Mapping[str, tuple[str, str]] = {
     "store.engine": ("", ""),
     "store.data": ("", ""),
     "store.bucket": ("", ""),
+    "store.endpoint": ("", ""),
     "database.engine": (_EMPTY, ""),
     "database.name": (_EMPTY, ""),
     "database.user": ("the tables belong to the recorded role, another one may not read them", ""),

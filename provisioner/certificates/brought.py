@@ -40,6 +40,11 @@ def read(files: Mapping[str, str]) -> Material:
     return Material(found.key, found.chain) if own and not roots and _public(found) else found
 
 
+def certificates_in(path: str, setting: str) -> tuple[bytes, ...]:
+    """The certificates (DER) of a PEM file of this machine that `setting` names. UsageError (64) for any other."""
+    return _ders(_certificates(path, setting))
+
+
 def judge(material: Material, names: Sequence[str], where: str) -> None:
     """Refused (4) unless clients accept it today under every one of `names`. `where`: what it comes from."""
     from cryptography import x509
@@ -117,19 +122,19 @@ def _public(material: Material) -> bool:
     return handshake.fault(Material(material.key, material.chain), "") is None
 
 
-def _content(path: str) -> bytes:
+def _content(path: str, setting: str = "access.tls") -> bytes:
     try:
         handle = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise UsageError(f"{path} is not a file", next="access.tls names files on this machine")
+                raise UsageError(f"{path} is not a file", next=f"{setting} names files on this machine")
             content = file.read(LIMIT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise UsageError(
             f"{path} cannot be read: {reason}",
-            why="access.tls names it as a file on this machine",
-            next="correct the path; where the stack has its certificate already:  --set access.tls=own",
+            why=f"{setting} names it as a file on this machine",
+            next=f"correct the path; where the stack has its certificate already:  --set {setting}=own",
         ) from None
     if len(content) > LIMIT:
         raise UsageError(f"{path} is larger than {LIMIT} bytes", why="a certificate with its chain is a few thousand")
@@ -146,10 +151,10 @@ def _not_pem(path: str, content: bytes, what: str, command: str) -> UsageError:
     )
 
 
-def _certificates(path: str) -> list[x509.Certificate]:
+def _certificates(path: str, setting: str = "access.tls") -> list[x509.Certificate]:
     from cryptography import x509
 
-    content = _content(path)
+    content = _content(path, setting)
     found = [block for label, block in blocks(content) if label == "CERTIFICATE"]
     if not found:
         raise _not_pem(path, content, "a certificate", f"x509 -inform DER -in {path} -out {path}.pem")

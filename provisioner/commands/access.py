@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from provisioner.certificates.material import trusted
 from provisioner.commands.meeting import Roles
 from provisioner.commands.view import View
+from provisioner.secret_kinds import own_store
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
+from provisioner.steps import external_store
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 from provisioner.verify.target import Connect, DirectStore, Target
@@ -59,7 +61,7 @@ def login_target(
         url=url,
         username="" if open_to_all else LOGIN,
         password=None if open_to_all else secrets["login"],
-        ca=trusted(settings.access.encryption, secrets),
+        ca=_roots(settings, secrets),
         connect=connect,
         repair=repair,
         direct=direct_store(url, settings, secrets),
@@ -70,7 +72,32 @@ def direct_store(endpoint: str, settings: Settings, secrets: Mapping[str, Secret
     """The store as clients see it that go there themselves; None where MLflow passes artifacts on."""
     if settings.artifacts.mode != "direct":
         return None
-    return DirectStore(endpoint, secrets["store.client.key"].reveal(), secrets["store.client.secret"])
+    key, secret = secrets["store.client.key"].reveal(), secrets["store.client.secret"]
+    if own_store(settings):
+        return DirectStore(endpoint, key, secret)
+    where = external_store
+    return DirectStore(where.endpoint(settings), key, secret, where.region(settings), where.virtual(settings))
+
+
+def private_roots(settings: Settings, secrets: Mapping[str, Secret]) -> str | None:
+    """PEM of the roots that clients must trust besides the public ones, of the URL and of the store; None for none,
+    "" where a secret is not there."""
+    found = trusted(settings.access.encryption, secrets)
+    if own_store(settings) or not settings.store.ca or found == "":
+        return found
+    store = external_store.pem(secrets.get("store.ca"))
+    return f"{found or ''}{store}" if store else ""
+
+
+def _roots(settings: Settings, secrets: Mapping[str, Secret]) -> str | None:
+    """PEM of all that this machine shall trust on its way to the URL and to the store; None for the public roots."""
+    found = private_roots(settings, secrets)
+    if found is None or own_store(settings):
+        return found
+    from provisioner.commands import roots
+
+    # One of them may have a public certificate.
+    return f"{found}{roots.public()}"
 
 
 @contextmanager
@@ -89,12 +116,10 @@ def way(session: Session, view: View, repair: str) -> Iterator[Target]:
 def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
     """`way`, and forwards to the database and the store, each on the connection to its role's host."""
     from provisioner.verify.behind import postgresql
-    from provisioner.verify.s3 import StoreAccess
 
     with ExitStack() as stack:
         url = stack.enter_context(way(roles("proxy"), view, repair))
         database_socket = stack.enter_context(roles("database").forward(5432))
-        store_socket = stack.enter_context(roles("store").forward(9000))
         secrets, settings = view.context.secrets, view.settings
         yield Access(
             url,
@@ -105,17 +130,29 @@ def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
                 settings.database.user,
                 secrets["database.password"],
             ),
-            StoreAccess(
-                endpoint="http://127.0.0.1:9000",
-                bucket=settings.store.bucket,
-                access_key=secrets["store.user.key"].reveal(),
-                secret_key=secrets["store.user.secret"],
-                connect=through(store_socket),
-                prefix=settings.artifacts.prefix or "",
-                clients=direct_store("http://127.0.0.1:9000", settings, secrets),
-                step=settings.store.engine,
-            ),
+            _store(roles, stack, settings, secrets),
         )
+
+
+def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[str, Secret]) -> StoreAccess:
+    from provisioner.verify.s3 import StoreAccess
+
+    own = own_store(settings)
+    endpoint = "http://127.0.0.1:9000" if own else external_store.endpoint(settings)
+    return StoreAccess(
+        endpoint=endpoint,
+        bucket=settings.store.bucket,
+        access_key=secrets["store.user.key"].reveal(),
+        secret_key=secrets["store.user.secret"],
+        region="us-east-1" if own else external_store.region(settings),
+        connect=through(stack.enter_context(roles("store").forward(9000))) if own else None,
+        ca=None if own else _roots(settings, secrets),
+        virtual=not own and external_store.virtual(settings),
+        prefix=settings.artifacts.prefix or "",
+        clients=direct_store(endpoint, settings, secrets) if own else None,
+        own=own,
+        step=settings.store.engine if own else external_store.NAME,
+    )
 
 
 def _reachable(host: str, port: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from provisioner import secret_kinds, vault
+from provisioner.commands import store_keys
 from provisioner.commands.certificate import taken
 from provisioner.commands.meeting import Meeting
 from provisioner.commands.options import select
@@ -254,9 +255,8 @@ def _secrets(
         vault.reconcile(glance.kept, known.local, request.id, (), hostname=name, select=select(request))
         hosts = glance.kept if hosts is None else _merged(hosts, glance.kept, name, request)
     names = secret_kinds.wanted(settings)
-    decision = vault.reconcile(
-        hosts, known.local, request.id, to_make(names, request), hostname=request.host.name, select=select(request)
-    )
+    made = [each for each in to_make(names, request) if each not in secret_kinds.to_bring(settings)]
+    decision = vault.reconcile(hosts, known.local, request.id, made, hostname=request.host.name, select=select(request))
     missing = [part.host.name for part in request.parts if part.host.name not in glances]
     if missing and decision.generated and recorded is not None:
         raise Refused(
@@ -265,6 +265,7 @@ def _secrets(
             next="run it with every host of the stack, or on the machine that made it",
         )
     decision, warnings = with_sources(decision, request, names, known.chosen)
+    decision = store_keys.brought(decision, settings, select(request))
     if known.renew is not None:
         decision = decision.renewed(known.renew(decision.vault))
     return decision, warnings

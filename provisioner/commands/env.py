@@ -7,10 +7,11 @@ import shlex
 import sys
 
 from provisioner.certificates.material import trusted
-from provisioner.commands.access import LOGIN, direct_store
+from provisioner.commands.access import LOGIN, direct_store, private_roots
 from provisioner.commands.options import Options, one_stack, select, session
 from provisioner.commands.view import View, look_at_record
 from provisioner.errors import Exit, Refused, UsageError
+from provisioner.secret_kinds import own_store
 
 
 def env(options: Options, format: str, ca: str | None = None) -> Exit:
@@ -30,7 +31,7 @@ def env(options: Options, format: str, ca: str | None = None) -> Exit:
 def _trust(view: View, ca: str | None) -> dict[str, str]:
     """Writes the file of roots, where clients need one or it was asked for, and names it to what reads it:
     MLflow, requests (presigned requests read only that), and boto3."""
-    found = trusted(view.settings.access.encryption, view.context.secrets)
+    found = private_roots(view.settings, view.context.secrets)
     if found is None and ca is None:
         return {}
     if ca is not None and view.settings.certifies and view.settings.access.encryption != "internal":
@@ -62,6 +63,12 @@ def variables(view: View) -> dict[str, str]:
         found["AWS_SECRET_ACCESS_KEY"] = store.secret_key.reveal()
         # A region of the user's own profile would be signed instead, and refused.
         found["AWS_DEFAULT_REGION"] = store.region
+        if store.virtual:
+            found["MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE"] = "virtual"
+        if not own_store(view.settings):
+            # Servers of before 2025 do not take boto3's newer checksums (boto/boto3#4392).
+            found["AWS_REQUEST_CHECKSUM_CALCULATION"] = "when_required"
+            found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from provisioner.commands import downloads
 from provisioner.commands.view import View
 from provisioner.door import Door
+from provisioner.engine import probe
 from provisioner.engine.check import Check
 from provisioner.errors import Refused
 from provisioner.resources.facts import Facts
@@ -23,7 +24,18 @@ _CLOCK = 300
 def checks(session: Session, view: View) -> list[Check]:
     """The checks of the host and of every chosen step."""
     forwarded = view.context.here.holds("store", "database")
-    return [*seen(view), *([_forwarding(session)] if forwarded else []), *downloads.checks(session, view)]
+    found = [*seen(view), *([_forwarding(session)] if forwarded else []), *downloads.checks(session, view)]
+    return found if any(check.status == "fail" for check in found) else [*found, *_trials(session, view)]
+
+
+def _trials(session: Session, view: View) -> list[Check]:
+    """What steps try out before a run changes anything. A plan tries nothing."""
+    found: list[Check] = []
+    for step in view.steps:
+        trials = getattr(step, "trials", None)
+        if trials is not None and (probes := trials(view.context)):
+            found.extend(step.tried(view.context, probes, probe.look(session, probes)))  # type: ignore[attr-defined]
+    return found
 
 
 def seen(view: View) -> list[Check]:

@@ -112,6 +112,20 @@ def _generated(turns: Sequence[Turn], request: StackRequest, result: HostResult)
     return [turn for turn in left if turn]
 
 
+def _makeable(turns: Sequence[Turn], view: View, arguments: str) -> Sequence[Turn]:
+    """`turns` without the keys of a store that is somebody else's; UsageError (64) where nothing else was asked for."""
+    given = set(secret_kinds.to_bring(view.settings))
+    if not given:
+        return turns
+    left = [tuple(group for group in turn if not given & set(GROUPS.get(group, ()))) for turn in turns]
+    if not any(left):
+        raise UsageError(
+            f"{turns[0][0]} is not generated: it is a key of a store that this tool did not make",
+            next=f"make a new key there, give it where [secrets] says, then:  provision {arguments}",
+        )
+    return [turn for turn in left if turn]
+
+
 def renewed(secrets: vault.Vault, names: Sequence[str]) -> vault.Vault:
     """`secrets` with new values for `names`."""
     for key in secret_kinds.BEFORE.keys() & set(names):
@@ -155,6 +169,7 @@ class Rotation(Converge):
                 why=f"{first.step}: {first.change.title or first.id}: {first.change.reason}",
                 next=f"provision {select(self.request)}",
             )
+        turns = _makeable(turns, view, select(self.request))
         done: list[Planned] = []
         elsewhere = self.request.secret_sources
         for groups in self._apart(turns, view):

@@ -144,7 +144,7 @@ def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:
 
 
 def _data(session: Session, view: View) -> list[dict[str, object]]:
-    bucket = UsageProbe(view.settings.store.data)
+    bucket = UsageProbe(view.settings.store.data or "/")
     database = UsageProbe("/var/lib/postgresql")
     rows = RowsProbe(
         chosen(view.context).version, view.settings.database.name, "experiments", "runs", "lifecycle_stage"

@@ -22,6 +22,7 @@ from provisioner.resources.schema import Schema
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
+from provisioner.secret_kinds import own_store
 from provisioner.settings import Settings
 from provisioner.steps import (
     Context,
@@ -222,12 +223,14 @@ def unit_file(context: Context) -> str:
 def beside(context: Context) -> list[str]:
     """The units of this host that it works with."""
     units = {"database": "postgresql.service", "store": f"{context.store_step}.service"}
+    if not own_store(context.settings):
+        units.pop("store")
     return [unit for role, unit in units.items() if context.here.holds(role)]
 
 
 def inputs(context: Context) -> tuple[str, ...]:
     """The files that the server reads when it starts."""
-    trusted = () if tls.trust(context) is None else (tls.TRUST,)
+    trusted = () if tls.trusted_by_server(context) is None else (tls.TRUST,)
     # Not the operator's first password: a start reads it only to make the account.
     accounts = (own_accounts.INI, own_accounts.IDENTITY) if own_accounts.wanted(context) else ()
     return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted, *accounts, *far_database.inputs(context)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from provisioner.assets import render
 from provisioner.door import Door
+from provisioner.secret_kinds import own_store
 from provisioner.secrets import Secret
-from provisioner.steps import Context, far_database, own_accounts, tls
+from provisioner.steps import Context, external_store, far_database, own_accounts, tls
 from provisioner.steps.database_uri import uri
 
 HOST = "127.0.0.1"
@@ -58,8 +59,7 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_WORKERS": str(settings.mlflow.workers),
         "MLFLOW_BACKEND_STORE_URI": database_uri(context),
         **artifacts(context),
-        # Clients fetch artifacts by addresses that this server signs: they must be the clients' own.
-        "MLFLOW_S3_ENDPOINT_URL": context.door.url,
+        **store(context),
         "AWS_ACCESS_KEY_ID": secret(context, "store.user.key"),
         "AWS_SECRET_ACCESS_KEY": secret(context, "store.user.secret"),
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(context.door)),
@@ -69,7 +69,7 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_CRYPTO_KEK_VERSION": str(kek_version(context)),
         **own_accounts.variables(context),
     }
-    if tls.trust(context) is not None:
+    if tls.trusted_by_server(context):
         # The store is reached by the clients' own address: only boto3 asks for it.
         ours["AWS_CA_BUNDLE"] = tls.TRUST
     return dict(sorted({**_TUNABLE, **settings.mlflow.env, **ours}.items()))
@@ -83,6 +83,19 @@ def artifacts(context: Context) -> dict[str, str]:
     if settings.artifacts.mode == "direct":
         return {"MLFLOW_DEFAULT_ARTIFACT_ROOT": place, "MLFLOW_SERVE_ARTIFACTS": "false"}
     return {"MLFLOW_ARTIFACTS_DESTINATION": place, "MLFLOW_SERVE_ARTIFACTS": "true"}
+
+
+def store(context: Context) -> dict[str, str]:
+    """Where the store is. Clients fetch artifacts by addresses that this server signs, which must be their own."""
+    settings = context.settings
+    if own_store(settings):
+        return {"MLFLOW_S3_ENDPOINT_URL": context.door.url}
+    style = "virtual" if external_store.virtual(settings) else "path"
+    return {
+        "MLFLOW_S3_ENDPOINT_URL": external_store.endpoint(settings),
+        "AWS_DEFAULT_REGION": external_store.region(settings),
+        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": style,
+    }
 
 
 def text(context: Context) -> str:

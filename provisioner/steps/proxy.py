@@ -16,6 +16,7 @@ from provisioner.resources import mutual
 from provisioner.resources.answers import Ask, answers
 from provisioner.resources.file import File, NoFile
 from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
+from provisioner.secret_kinds import own_store
 from provisioner.settings import Settings
 from provisioner.steps import Context, gate, inner, mlflow_environment, nginx, own_accounts, tls
 from provisioner.steps.host_certificates import ROOT_FILE, leaf
@@ -166,6 +167,8 @@ def health(context: Context) -> Mapping[str, Any] | None:
     through = context.settings.artifacts.mode == "proxied"
     listing = "/api/2.0/mlflow-artifacts/artifacts?path=.provision-health"
     store = {"through": through, "path": listing if through else f"/{context.settings.store.bucket}/.provision-health"}
+    if not through and not own_store(context.settings):
+        store = {}  # Clients go elsewhere, by ways that are not this server's.
     return {"login": login, "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health", "store": store}
 
 
@@ -186,7 +189,8 @@ def _site(context: Context, version: str) -> str:
         certificate=tls.file(context),
         only=[re.escape(address) for address in only(context)],
         names=[_bracketed(name) for name in context.door.names if len(name) <= _HASHED] or ["_"],
-        bucket=re.escape(context.settings.store.bucket),
+        # The bucket of a store that is not this stack's is none of this server's: nothing leads there.
+        bucket=re.escape(context.settings.store.bucket) if own_store(context.settings) else "",
         origins=[_pattern(origin) for origin in context.door.origins],
         hosts=[_pattern(_bracketed(name)) for name in context.door.names],
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,

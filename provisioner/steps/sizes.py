@@ -6,7 +6,9 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from urllib.parse import urlsplit
 
+from provisioner.secret_kinds import own_store
 from provisioner.settings import Settings
 from provisioner.steps import Context
 from provisioner.topology import Here, addresses
@@ -60,7 +62,7 @@ def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None)
     size = nominal(memory)
     proxy = _whole(min(512, max(48, size // 32)))
     postgres_least = max(_POSTGRES_LEAST, _buffers(settings) + 32) if here.holds("database") else 0
-    store_least = _STORE_LEAST if here.holds("store") else 0
+    store_least = _STORE_LEAST if here.holds("store") and own_store(settings) else 0
     room = size * 9 // 10 - proxy
     least = _LAUNCHER + _WORKER * workers
     # Half of it, where the store or the database wants the rest.
@@ -102,6 +104,10 @@ def egress(context: Context) -> tuple[str, ...]:
     address that clients use, since that is the one it signs."""
     if context.settings.mlflow.egress != "stack":
         return ()
+    if not own_store(context.settings):
+        # A literal address: settings see to that.
+        own = [] if context.here.topology.single else addresses(context.here.others("database", "proxy"))
+        return allowed([urlsplit(context.settings.store.endpoint or "").hostname or "", *own])
     if not context.here.topology.single:
         named = [name for name in context.door.names if is_address(name)]
         return allowed([*named, *addresses(context.here.others("database", "proxy"))])

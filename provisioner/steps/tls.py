@@ -8,7 +8,8 @@ from provisioner.certificates.material import OWN, trusted
 from provisioner.engine.resource import Resource
 from provisioner.resources.certificate import HEAD
 from provisioner.resources.file import Directory, File, NoFile
-from provisioner.steps import Context
+from provisioner.secret_kinds import own_store
+from provisioner.steps import Context, external_store
 from provisioner.steps.host_certificates import FOLDER, HostCertificate, leaf, material, without_renewal
 
 DOOR = f"{FOLDER}/door.pem"
@@ -33,9 +34,17 @@ def trust(context: Context) -> str | None:
     return trusted(context.settings.access.encryption, context.secrets)
 
 
+def trusted_by_server(context: Context) -> str | None:
+    """PEM of the only roots that MLflow's server trusts for the store: those of the address, which leads there, or of
+    the store itself where it is somebody else's; None for the public ones."""
+    if own_store(context.settings):
+        return trust(context)
+    return external_store.roots(context) or None
+
+
 def trust_file(context: Context) -> list[Resource]:
     """The roots as a file that MLflow's server may read."""
-    roots = trust(context)
+    roots = trusted_by_server(context)
     if roots is None:
         return []
     text = f"{HEAD.decode()}the roots that clients of this server's address trust.\n{roots}"
@@ -44,7 +53,7 @@ def trust_file(context: Context) -> list[Resource]:
 
 def no_trust_file(context: Context) -> list[Resource]:
     """What goes once MLflow no longer reads it."""
-    if trust(context) is not None:
+    if trusted_by_server(context) is not None:
         return []
     return [NoFile(id="file:tls-trust", path=TRUST, ours=HEAD, reason="the public roots are enough now")]
 

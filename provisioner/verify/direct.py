@@ -10,7 +10,7 @@ from provisioner.verify.context import Context
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.faults import Fault
 from provisioner.verify.http import Client, HttpError, Response
-from provisioner.verify.s3 import s3_code, sign
+from provisioner.verify.s3 import addressed, s3_code, sign
 from provisioner.verify.target import DirectStore, Target, origin_of
 
 _MANY = 20
@@ -97,8 +97,8 @@ def request(
 ) -> Response:
     """One signed request. A Fault where the store gives no answer."""
     bucket, key = place
-    origin = origin_of(store.endpoint)
     path = f"/{bucket}/{key}" if key else f"/{bucket}"
+    origin, path = addressed(origin_of(store.endpoint), path, bucket if store.virtual else "")
     target, headers = sign(store, method, origin.netloc, path, query or {}, body or b"")
     try:
         return client.request(method, origin, target, headers=headers, body=body, timeout=timeout, limit=limit)

@@ -99,7 +99,8 @@ def _steps(database: bool, store: StoreAccess | None) -> list[Step]:
     if database:
         steps.append(behind.DATABASE)
     if store is not None:
-        steps.extend(behind.STORE)
+        # The key of a store that is somebody else's may open more; that is its owner's decision.
+        steps.extend(behind.STORE if store.own else behind.STORE[:1])
         if store.clients is not None:
             steps.append(behind.CLIENTS)
     return steps

@@ -10,13 +10,14 @@ import hashlib
 import hmac
 import re
 import time
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.http import Client, Response
-from provisioner.verify.target import Connect, DirectStore, origin_of
+from provisioner.verify.target import Connect, DirectStore, Origin, origin_of
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,16 @@ class StoreAccess:
     secret_key: Secret
     region: str = "us-east-1"
     connect: Connect | None = None
-    ca_file: str | None = None
+    ca: str | None = None
+    """PEM of the only roots that are trusted; None: the system's."""
+    virtual: bool = False
+    """The bucket is in the host's name."""
     prefix: str = ""
     """The path inside the bucket below which MLflow writes."""
     clients: DirectStore | None = None
     """The key of clients that go to the store themselves, as seen over the same way."""
+    own: bool = True
+    """The stack's; False: somebody else's."""
     step: str = ""
     """The step that runs the store (`minio`, `seaweedfs`); empty: all steps."""
 
@@ -43,13 +49,20 @@ def s3_request(
     access: StoreAccess, method: str, path: str, deadline: Deadline, query: dict[str, str] | None = None
 ) -> Response:
     """One signed request without a body; `path` begins with a slash. Raises `HttpError`."""
-    origin = origin_of(access.endpoint)
-    client = Client(deadline, origin, access.connect, access.ca_file)
+    origin, path = addressed(origin_of(access.endpoint), path, access.bucket if access.virtual else "")
+    client = Client(deadline, origin, access.connect, ca=access.ca)
     where, headers = sign(access, method, origin.netloc, path, query or {})
     try:
         return client.request(method, origin, where, headers=headers, body=b"" if method == "PUT" else None, timeout=5)
     finally:
         client.close()
+
+
+def addressed(origin: Origin, path: str, bucket: str) -> tuple[Origin, str]:
+    """Where a path that begins with the bucket is asked for; with `bucket`, this goes into the host's name."""
+    if not bucket or path.split("/")[1:2] != [bucket]:
+        return origin, path
+    return replace(origin, host=f"{bucket}.{origin.host}"), path[len(bucket) + 1 :] or "/"
 
 
 def sign(

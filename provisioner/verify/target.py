@@ -74,6 +74,8 @@ class DirectStore:
     access_key: str
     secret_key: Secret
     region: str = "us-east-1"
+    virtual: bool = False
+    """The bucket is in the host's name."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,15 @@ EXAMPLES = {
         {"store.engine": "seaweedfs", "artifacts.mode": "direct", "artifacts.prefix": "artifacts"},
         secrets={"store_client_key": "fakeclientkey", "store_client_secret": "fake" * 10},
     ),
+    "external": Example(
+        {
+            "store.engine": "external",
+            "store.endpoint": "https://s3.example.com:9000",
+            "store.region": "eu-1",
+            "store.bucket": "theirs",
+            "artifacts.prefix": "team",
+        },
+    ),
     "no-auth": Example({"store.engine": "seaweedfs", "access.auth": "none"}),
     "custom": Example(
         {

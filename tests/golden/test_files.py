@@ -62,7 +62,8 @@ def test_a_secret_stands_only_in_files_that_not_everybody_may_read(
         for path, state in host.files.items()
         if isinstance(state.content, bytes) and any(fake in state.content for fake in fakes)
     }
-    assert len(holders) >= 3
+    # The record, MLflow's environment, and the store's own settings where it is this server's.
+    assert len(holders) >= (2 if name == "external" else 3)
     assert {path: mode for path, mode in holders.items() if mode & 0o077} == {}
 
 

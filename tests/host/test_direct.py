@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from provisioner.lab import hosts
 from provisioner.lab.host import LabHost
 
 from .conftest import ADDRESSES, ENGINES, LANE, Stack, _engine, make_stack
-from .test_client import BACK, SCRIPT, client, environment, python, work
+from .test_client import BACK, SCRIPT, environment, python, work
 
-__all__ = ["client", "python"]
+__all__ = ["python"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 PREFIX = "artifacts"
@@ -81,6 +82,13 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def stack(made: Stack) -> Stack:
     return made
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[LabHost]:
+    """Another machine; it has nothing of the tool."""
+    with hosts.running(f"t-direct-client-{LANE}", f"10.151.0.{int(LANE) + 2}", cache=True) as host:
+        yield host
 
 
 @pytest.fixture(scope="module")

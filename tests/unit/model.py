@@ -25,6 +25,7 @@ from provisioner.resources.bucket import Bucket, BucketLook, BucketState
 from provisioner.resources.bucketcount import Count
 from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropInProbe
+from provisioner.resources.external_bucket import PlaceProbe
 from provisioner.resources.facts import Facts, FactsProbe
 from provisioner.resources.mark import HAD, MarkProbe, MarksProbe
 from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
@@ -85,6 +86,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     RowsProbe: (2, 1),
     ReachProbe: "ok 0",
     ClientsProbe: ("192.0.2.77",),
+    PlaceProbe: "missing NoSuchBucket",
     BucketLook: BucketState(),
     PolicyLook: PolicyState(),
     UserLook: StoreUserState(),

@@ -105,8 +105,6 @@ def test_an_error_names_file_line_key_and_what_is_expected(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[store]\nengine = "external"\n', "store.engine"),
-        ('[store]\nendpoint = "https://s3"\n', "store.endpoint"),
         ("[store]\ndrives = []\n", "store.drives"),
         ('[database]\nengine = "mysql"\n', "database.engine"),
         ('[database]\nengine = "external"\n', "database.engine"),
