@@ -36,6 +36,8 @@ def dump_recorded(settings: Settings, stack: str) -> str:
     `stack` names a stack that has no name yet; a recorded name stays, whatever its host is called today.
     """
     document: dict[str, Any] = {"schema": SCHEMA, "stack": settings.stack or stack}
+    if not settings.topology.single:
+        document["edition"] = settings.edition
     for table, section in schema.SETTINGS.items():
         values = {
             name: list(value) if isinstance(value, tuple) else key.recorded(value)
@@ -99,6 +101,9 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
     if not isinstance(stack, str) or len(stack) > 200 or not stack.isprintable():
         raise _unusable(host, path, "stack: expected a name")
     topology = _topology(document.pop("topology", []), host, path)
+    edition = document.pop("edition", 0)
+    if isinstance(edition, bool) or not isinstance(edition, int) or not 0 <= edition < 2**31:
+        raise _unusable(host, path, "edition: expected a whole number")
     values: dict[str, Any] = {}
     foreign: dict[str, Any] = {}
     installed: Installed | None = None
@@ -123,7 +128,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
                     values[dotted] = keys[name].check(value)
                 except ValueError as error:
                     raise _unusable(host, path, f"{dotted}: expected {error}, not {checks.shown(value)}") from error
-    return Recorded(stack, values, installed, foreign, topology)
+    return Recorded(stack, values, installed, foreign, topology, edition)
 
 
 _MEMBER = {

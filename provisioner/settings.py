@@ -48,6 +48,8 @@ class Recorded:
     installed: Installed | None = None
     foreign: Mapping[str, Any] = field(default_factory=dict)
     topology: Topology = field(default_factory=Topology)
+    edition: int = 0
+    """How many times the settings of a stack over several hosts were changed; 0 for one host."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Settings:
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
     stack: str = field(default="", compare=False)
     """The stack's recorded name: another way to call its host does not change it."""
+    edition: int = field(default=0, compare=False)
+    """As Recorded's."""
 
     @property
     def database_clients(self) -> tuple[str, ...]:
@@ -146,6 +150,7 @@ def effective(flags: Mapping[str, Any], inventory: Mapping[str, Any], recorded: 
         foreign=dict(recorded.foreign) if recorded else {},
         origins=origins,
         stack=recorded.stack if recorded else "",
+        edition=recorded.edition if recorded else 0,
     )
     _agree(settings)
     return settings

@@ -12,6 +12,7 @@ from dataclasses import replace
 from provisioner import secret_kinds, vault
 from provisioner.commands import store_keys
 from provisioner.commands.certificate import taken
+from provisioner.commands.editions import latest, numbered
 from provisioner.commands.meeting import Meeting
 from provisioner.commands.options import select
 from provisioner.commands.sources import to_make, with_sources
@@ -103,8 +104,8 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
     first = next(iter(glances.values()))
     request = first.request
     proxy = _proxy(glances, request)
-    ordered_glances = [proxy, *glances.values()] if proxy is not None else list(glances.values())
-    recorded = next((each.record for each in ordered_glances if each.record is not None), known.copy)
+    records = {name: each.record for name, each in glances.items() if each.record is not None}
+    recorded = latest(records, known.copy, request)
     settings = effective(request.flags, request.inventory or {}, recorded)
     settings = with_topology(settings, _topology(glances, request, recorded))
     settings = settled(
@@ -118,6 +119,7 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
         ),
         ordered(settings),
     )
+    settings = numbered(settings, recorded)
     decision, warnings = _secrets(glances, known, settings, recorded)
 
     def door_of(wanted: Settings) -> tuple[Door, Refused | None]:

@@ -36,6 +36,7 @@ from provisioner.resources.postgresql.rows import RowsProbe
 from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerState
 from provisioner.resources.python_env import PythonEnvProbe, PythonEnvState
 from provisioner.resources.reach import ListedProbe
+from provisioner.resources.remote_database import RemoteDatabase, RemoteState, RemoteTables
 from provisioner.resources.s3user import Policy, PolicyLook, PolicyState, User, UserLook
 from provisioner.resources.s3user import UserState as StoreUserState
 from provisioner.resources.tree import TreeProbe, TreeState
@@ -143,6 +144,10 @@ class ModelHost:
         self.held: list[str] = []
         self.on_hold: Callable[[], None] = lambda: None
         """Happens on the host just before a run gets its lock."""
+        self.off = False
+        """It is switched off."""
+        self.far: ModelHost | None = None
+        """The host that has the database, where it is another one."""
         self.values: dict[Look[Any], Any] = {FactsProbe(): replace(facts, addresses=("127.0.0.1", "::1", name))}
         self._cluster = Cluster(expected(facts.distribution, facts.release, ""), running=True)
         self._paths: dict[str, PathState] = {}
@@ -159,8 +164,12 @@ class ModelHost:
             return frozenset(p.removeprefix(f"{HAD}/") for p in self._paths if p.startswith(f"{HAD}/"))
         if isinstance(look, MarkProbe):
             return f"{HAD}/{look.name}" in self._paths
+        if isinstance(look, RemoteDatabase) and (self.far is None or self.far.off or not self.far.serves):
+            return RemoteState(why="connection refused")
         if look in self.values:
             return self.values[look]
+        if isinstance(look, RemoteDatabase):
+            return RemoteState(RemoteTables(0, "", f"{SYSTEM}:16385"))
         if isinstance(look, ServerProbe) and look.version in {c.version for c in self.value(ClustersProbe()).found}:
             return ServerState(running=True, port=5432, system=SYSTEM)
         kind = next(kind for kind in type(look).__mro__ if kind in BLANK)
@@ -182,6 +191,11 @@ class ModelHost:
 
     def remove(self, path: str) -> None:
         self._paths.pop(path, None)
+
+    @property
+    def serves(self) -> bool:
+        """It has a database."""
+        return any(isinstance(value, ServerState) and value.database is not None for value in self.values.values())
 
     @property
     def files(self) -> dict[str, PathState]:
