@@ -167,10 +167,13 @@ def wanted(settings: Settings) -> tuple[str, ...]:
     return (*names, *(accounts.secret_of(user) for user in users))
 
 
-def kept_by(name: str, here: Here) -> bool:
-    """Whether this host keeps the secret `name`: a role of its needs it. What a newer version made is kept by all."""
-    kind = kind_of(name)
-    return kind is None or here.holds(*kind.roles)
+def kept_by(name: str, settings: Settings, host: str) -> bool:
+    """Whether `host` of the stack keeps the secret `name`: a role of its needs it. What a newer version made is kept
+    by all."""
+    kind, here = kind_of(name), Here(settings.topology, host)
+    # A login is the URL's host's own where nginx asks for it: another one neither needs it nor has to be told of it.
+    asks = kind is not None and kind.roles == _LOGINS and settings.access.auth != "mlflow"
+    return kind is None or here.holds(*(_DOOR if asks else kind.roles))
 
 
 MADE = tuple(name for name, kind in NAMES.items() if kind.make is not None)

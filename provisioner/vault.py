@@ -18,7 +18,7 @@ from provisioner import accounts, state
 from provisioner.errors import ProvisionError, Refused
 from provisioner.secret_kinds import MADE, check, kept_by, kind_of
 from provisioner.secrets import Secret
-from provisioner.topology import Here
+from provisioner.settings import Settings
 from provisioner.values import dataclass
 
 HOST_FILE = "/etc/provision/secrets.json"
@@ -231,11 +231,11 @@ def imported(current: Vault, document: Vault, *others: Vault) -> Vault:
     return replace(current, entries=dict(sorted(entries.items())))
 
 
-def part(vault: Vault, here: Here) -> Vault:
-    """What the host of `here` keeps of `vault`: all of it, where one host does everything."""
-    if here.topology.single:
+def part(vault: Vault, host: str, *settings: Settings) -> Vault:
+    """What `host` keeps of `vault` by one of `settings`: all of it, where one host does everything."""
+    if any(each.topology.single for each in settings):
         return vault
-    mine = {name: entry for name, entry in vault.entries.items() if kept_by(name, here)}
+    mine = {name: entry for name, entry in vault.entries.items() if any(kept_by(name, each, host) for each in settings)}
     return replace(vault, entries=mine)
 
 

@@ -250,12 +250,15 @@ def _secrets(
     first = next(iter(glances.values()))
     request = first.request
     hosts: vault.Vault | None = None
+    before = [effective({}, {}, recorded)] if recorded is not None else []
     for name, glance in glances.items():
         if glance.kept is None:
             continue
+        # Of what is none of its business a host decides nothing: one that was broken into keeps to its own.
+        kept = vault.part(glance.kept, name, settings, *before)
         # Each against this machine's first: who disagrees with whom is said as it is.
-        vault.reconcile(glance.kept, known.local, request.id, (), hostname=name, select=select(request))
-        hosts = glance.kept if hosts is None else _merged(hosts, glance.kept, name, request)
+        vault.reconcile(kept, known.local, request.id, (), hostname=name, select=select(request))
+        hosts = kept if hosts is None else _merged(hosts, kept, name, request)
     names = secret_kinds.wanted(settings)
     made = [each for each in to_make(names, request) if each not in secret_kinds.to_bring(settings)]
     decision = vault.reconcile(hosts, known.local, request.id, made, hostname=request.host.name, select=select(request))

@@ -98,7 +98,7 @@ def looked_at(connection: Session, options: Options) -> View:
 def changes_of(view: View, document: vault.Vault, account: str) -> Plan:
     """What `document` changes on the host as it was seen, in what says who gets in."""
     context = replace(view.context, secrets=document.secrets(), ended=document.ended)
-    part = vault.part(document, view.context.here)
+    part = vault.part(document, view.context.name, view.settings)
     rendered = record_resources(view.settings, part, view.request.id, first=("accounts:mlflow",))
     for step in view.all_steps:
         if step.name in {STEP, "mlflow"}:

@@ -131,7 +131,7 @@ def look(
     )
     agreed = (company or Company(Meeting((name,)), name)).agreed(glance, Known(copy, local, hint, tuple(chosen), renew))
     settings, decision = agreed.settings, agreed.secrets
-    part = vault.part(decision.vault, Here(settings.topology, name))
+    part = vault.part(decision.vault, name, settings)
     lacks = decision.to_host if settings.topology.single else lacking(part, glance.kept)
     while True:
         context = Context(

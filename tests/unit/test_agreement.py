@@ -16,7 +16,7 @@ from provisioner.inventory import HostRequest, Part, StackRequest
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
 from provisioner.settings import Recorded, effective, with_topology
-from provisioner.topology import ROLES, Here, Member, Topology
+from provisioner.topology import ROLES, Member, Topology
 
 PARTS = (
     Part(HostRequest("s", "10.151.0.2"), ("store",)),
@@ -25,6 +25,7 @@ PARTS = (
     Part(HostRequest("p", "10.151.0.1"), ("proxy",)),
 )
 TOPOLOGY = Topology(tuple(Member(part.host.name, part.host.address, part.roles) for part in PARTS))
+SETTINGS = with_topology(effective({"store.engine": "seaweedfs"}, {}), TOPOLOGY)
 STACK = StackRequest("10.151.0.1", PARTS[3].host, {"store.engine": "seaweedfs"}, {}, parts=PARTS)
 
 
@@ -54,17 +55,39 @@ def test_a_new_stack_has_the_addresses_that_ssh_reaches_and_the_proxys_url() -> 
 
 def test_each_host_keeps_the_secrets_of_its_roles_and_together_they_have_all() -> None:
     whole = agreed().secrets.vault
-    parts = {name: vault.part(whole, Here(TOPOLOGY, name)) for name in "sdmp"}
+    parts = {name: vault.part(whole, name, SETTINGS) for name in "sdmp"}
     assert set(parts["d"].entries) == {"database.password"}
     assert "store.root.password" in parts["s"].entries
     assert "store.root.password" not in parts["m"].entries
     assert {name for part in parts.values() for name in part.entries} == set(whole.entries)
 
 
+def test_logins_are_on_mlflows_host_only_where_mlflow_asks_for_them() -> None:
+    whole = vault.changed(agreed().secrets.vault, "account.anna", Secret("a" * 24))
+    by_mlflow = with_topology(effective({"access.auth": "mlflow"}, {}), TOPOLOGY)
+    for name in ("login", "account.anna"):
+        assert [name in vault.part(whole, host, SETTINGS).entries for host in "sdmp"] == [False, False, False, True]
+        assert [name in vault.part(whole, host, by_mlflow).entries for host in "sdmp"] == [False, False, True, True]
+
+
+def test_a_host_says_nothing_of_secrets_that_other_hosts_keep() -> None:
+    whole = agreed().secrets.vault
+    kept: Any = {name: {"kept": vault.part(whole, name, SETTINGS), "record": recorded()} for name in "sdmp"}
+    broken_into = kept["s"]["kept"]
+    for name in ("login", "account.eve", "tls.root", "database.password"):
+        value = whole.entries[name].value if name in whole.entries else Secret("e" * 24)
+        broken_into = replace(broken_into, entries={**broken_into.entries, name: vault.Entry(value, 9)})
+    kept["s"]["kept"] = broken_into
+    assert agreed(**kept).secrets.vault.entries == whole.entries
+    # A host whose role another one gets now is still asked for what it kept.
+    moved = replace(STACK, parts=(*PARTS[:2], Part(PARTS[2].host, ("proxy",)), Part(PARTS[3].host, ("mlflow",))))
+    assert agreed(stack=moved, **kept).secrets.vault.entries.items() >= whole.entries.items()
+
+
 def test_an_operator_without_a_copy_learns_all_secrets_from_the_hosts() -> None:
     before = agreed()
     whole = before.secrets.vault
-    kept = {name: {"kept": vault.part(whole, Here(TOPOLOGY, name)), "record": recorded()} for name in "sdmp"}
+    kept = {name: {"kept": vault.part(whole, name, SETTINGS), "record": recorded()} for name in "sdmp"}
     again = agreed(**kept)
     assert again.secrets.vault.entries == whole.entries
     assert again.secrets.generated == ()
@@ -72,7 +95,7 @@ def test_an_operator_without_a_copy_learns_all_secrets_from_the_hosts() -> None:
 
 def test_what_a_host_that_is_down_may_know_is_not_made_anew() -> None:
     whole = agreed().secrets.vault
-    kept = {name: {"kept": vault.part(whole, Here(TOPOLOGY, name)), "record": recorded()} for name in "sdp"}
+    kept = {name: {"kept": vault.part(whole, name, SETTINGS), "record": recorded()} for name in "sdp"}
     with pytest.raises(Refused, match="m may have secrets") as caught:
         agreed("p", "s", "d", **kept)
     assert "mlflow.kek" in caught.value.why
