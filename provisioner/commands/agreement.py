@@ -19,6 +19,7 @@ from provisioner.commands.sources import to_make, with_sources
 from provisioner.door import UNKNOWN, Door, decide
 from provisioner.errors import Locked, Refused
 from provisioner.inventory import Part, StackRequest
+from provisioner.record import dump_recorded, parse_recorded
 from provisioner.resources.facts import Facts
 from provisioner.settings import Recorded, Settings, effective, with_topology
 from provisioner.steps import Context, ordered, settled
@@ -90,13 +91,21 @@ class Company:
             return self._agreed
         known = replace(known, local=self._agreed.secrets.vault)
         now = agree({**self._agreed.glances, self._name: glance}, known)
-        if now.secrets.vault != self._agreed.secrets.vault:
+        changed = "secrets" if now.secrets.vault != self._agreed.secrets.vault else ""
+        if glance.record not in (self._agreed.glances[self._name].record, _written(self._agreed, glance)):
+            changed = "settings"
+        if changed:
             raise Locked(
-                f"the secrets on {self._name} were changed while this run worked",
+                f"the {changed} on {self._name} were changed while this run worked",
                 why="another run, or somebody by hand, was there in between",
                 next="run the same command again",
             )
         return now
+
+
+def _written(agreed: Agreed, glance: Glance) -> Recorded:
+    """The record of a host that has the settings which were agreed on."""
+    return parse_recorded(dump_recorded(agreed.settings, glance.request.id), glance.request.host.name)
 
 
 def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:

@@ -68,12 +68,15 @@ def _ask(target: Target) -> Quick:
 
 
 def _remembered(session: Session, request: StackRequest, repair: str) -> Target | None:
-    """The target as this machine remembers the stack; None where it does not."""
+    """The target as this machine remembers the stack; None where it does not, and where this is not the URL's host
+    (--host chose others of several): the login is shown to no other."""
     from provisioner import controller, vault
     from provisioner.commands.access import login_target
     from provisioner.door import decide
     from provisioner.settings import effective
 
+    if request.at("proxy").host != request.host:
+        return None
     try:
         copy = controller.recall_record(request.id)
         kept, _ = vault.read_controller(request.id)

@@ -6,7 +6,6 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from provisioner import controller, record, vault
 from provisioner.commands import safety
@@ -31,9 +30,6 @@ from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.unit import UnitProbe
 from provisioner.steps import ordered
 from provisioner.transport.base import Session
-
-if TYPE_CHECKING:
-    pass
 
 _LOCKED = "lock"
 _PROVEN = "proof"
@@ -171,7 +167,7 @@ class Converge:
         return view
 
     def _staged(self, view: View, owner: str) -> View:
-        """Every change, those that need another host once it is ready. Gives the view that planned the last."""
+        """Every change, those that need another host once it is ready. Gives the view that was agreed on."""
         changing = {planned.id for planned in view.plan.changes}
         every = {step.name: step for step in ordered(view.settings)}
         stages = split([r for r in view.resources if r.id in changing], every, view.context.here)

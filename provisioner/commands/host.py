@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from provisioner.commands.meeting import Meeting, Team
 from provisioner.commands.options import Options, open_session, select
@@ -50,13 +50,14 @@ class _Hosts:
             return teams[0].results
         # The hosts of one stack wait for each other: each has a thread of its own, or none would go on.
         with ThreadPoolExecutor(min(HOSTS_AT_ONCE, len(teams))) as pool:
-            futures = [pool.submit(self._team, team) for team in teams]
+            futures: list[Future[None]] = []
             try:
+                for team in teams:
+                    futures.append(pool.submit(self._team, team))
                 for future in futures:
                     future.result()
             except KeyboardInterrupt:
-                running = [team for team, future in zip(teams, futures, strict=True) if not future.done()]
-                self.interrupt([result for team in running for result in team.results if not result.done])
+                self.interrupt([result for team in teams for result in team.results if not result.done])
                 wait(futures, _PARTING)
                 pool.shutdown(wait=False, cancel_futures=True)
         return [result for team in teams for result in team.results]
@@ -90,6 +91,8 @@ class _Hosts:
                 session = open_session(request, self._options, lambda *key: result.new_keys.append(key))
                 with self._lock:
                     self._open.append(session)
+                if self._interrupted.is_set():
+                    return  # while it connected: nobody else closes this connection, and no work begins on it
                 result.fingerprint = session.fingerprint
                 team.sessions[team.name] = session
                 self._work(session, request, result, team)

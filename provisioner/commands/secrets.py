@@ -74,22 +74,26 @@ def _document(request: StackRequest, options: Options, *, empty: bool = False) -
     local, warning = vault.read_controller(request.id)
     if warning:
         print(warning, file=sys.stderr)
+    found: vault.Vault | None = None
+    nothing: NoStack | None = None
     try:
-        found: vault.Vault | None = None
         for each in request.each():
-            with session(each, options) as connection:
-                seen = look_at_record(connection, each).secrets.vault
+            try:
+                with session(each, options) as connection:
+                    seen = look_at_record(connection, each).secrets.vault
+            except NoStack as error:
+                nothing = error  # a host of several that was rebuilt: the others know theirs
+                continue
             found = seen if found is None else vault.reconcile(found, seen, request.id, ()).vault
-        return found or vault.Vault(request.id)
     except Unreachable as error:
         if local is None:
             raise
         print(f"{error.what}; these are this machine's copies", file=sys.stderr)
         return local
-    except NoStack:
-        if local is None and not empty:
-            raise
-        return local or vault.Vault(request.id)
+    found = found or local
+    if found is None and nothing is not None and not empty:
+        raise nothing
+    return found or vault.Vault(request.id)
 
 
 def _what(name: str) -> str:

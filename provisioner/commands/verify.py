@@ -6,15 +6,14 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 
 from provisioner.commands.access import ways
 from provisioner.commands.host import run as run_on_hosts
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
 from provisioner.commands.telling import fill, take
-from provisioner.commands.view import View, look_at_record
+from provisioner.commands.view import View, look_at_record, together
 from provisioner.engine.check import Check
 from provisioner.errors import Exit, ProvisionError, Refused, UsageError
 from provisioner.inventory import StackRequest
@@ -72,16 +71,6 @@ def whole(team: Team, view: View) -> None:
             why="it was not reached, or --host left it out",
             next="provision verify",
         )
-
-
-def together(view: View, others: Iterable[View]) -> View:
-    """`view` with the secrets of every host."""
-    secrets = dict(view.context.secrets)
-    for other in others:
-        secrets = {**other.context.secrets, **secrets}
-    if len(secrets) == len(view.context.secrets):
-        return view
-    return replace(view, context=replace(view.context, secrets=secrets))
 
 
 def _foreign(reporter: Reporter, uri: str, client: str, experiment: str) -> Exit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -258,6 +258,15 @@ def look_at_record(session: Session, request: StackRequest) -> View:
     )
 
 
+def together(view: View, others: Iterable[View]) -> View:
+    """`view`, which `look_at_record` gave, with the secrets of every host of the stack."""
+    secrets = view.context.secrets
+    assert isinstance(secrets, _Kept)
+    for other in others:
+        secrets = secrets.with_more(other.context.secrets)
+    return replace(view, context=replace(view.context, secrets=secrets))
+
+
 class _Kept(dict[str, Secret]):
     """The secrets that there are; one that is missing is told as what it is."""
 
@@ -265,6 +274,10 @@ class _Kept(dict[str, Secret]):
         super().__init__(values)
         self._host = host
         self._repair = repair
+
+    def with_more(self, others: Mapping[str, Secret]) -> _Kept:
+        """With those of `others` that are not here."""
+        return _Kept({**others, **self}, self._host, self._repair)
 
     def __missing__(self, name: str) -> Secret:
         raise Refused(

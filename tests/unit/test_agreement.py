@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner import record, vault
-from provisioner.commands.agreement import Agreed, Glance, Known, agree
-from provisioner.errors import Refused
+from provisioner.commands.agreement import Agreed, Company, Glance, Known, agree
+from provisioner.commands.meeting import Meeting
+from provisioner.errors import Locked, Refused
 from provisioner.inventory import HostRequest, Part, StackRequest
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
@@ -101,6 +102,28 @@ def test_what_a_host_that_is_down_may_know_is_not_made_anew() -> None:
     assert "mlflow.kek" in caught.value.why
     # With this machine's copy nothing is missing.
     assert agreed("p", "s", "d", known=Known(None, whole), **kept).secrets.generated == ()
+
+
+def test_a_host_whose_settings_another_run_changes_meanwhile_is_left_as_it_is() -> None:
+    before, company = recorded(), Company(Meeting("pm"), "m")
+    whole = agreed().secrets.vault
+    all_here = {name: glance(name, record=before) for name in "pm"}
+    company._agreed = agree(all_here, Known(None, whole))  # what both brought to the first round
+    assert company.agreed(all_here["m"], Known(None, None)).settings == company._agreed.settings
+    written = recorded(**{"mlflow.workers": 4})
+    with pytest.raises(Locked, match="the settings on m were changed while this run worked"):
+        company.agreed(glance("m", record=written), Known(None, None))
+    with pytest.raises(Locked, match="the settings on m"):
+        company.agreed(glance("m"), Known(None, None))
+
+
+def test_what_this_run_has_written_itself_is_no_change_from_elsewhere() -> None:
+    company = Company(Meeting("pm"), "m")
+    company._agreed = agree({name: glance(name) for name in "pm"}, Known(None, None))
+    text = record.dump_recorded(company._agreed.settings, STACK.id)
+    part = vault.part(company._agreed.secrets.vault, "m", company._agreed.settings)
+    after = glance("m", record=record.parse_recorded(text, "m"), kept=part)
+    assert company.agreed(after, Known(None, None)).secrets.vault == company._agreed.secrets.vault
 
 
 def test_hosts_that_disagree_are_told_and_nothing_is_chosen() -> None:

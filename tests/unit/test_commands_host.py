@@ -66,6 +66,22 @@ def test_an_interrupt_closes_the_connections_and_is_told_of_each_host(names: lis
     assert [results[n].exit for n in names] == [Exit.INTERRUPTED] * len(names)
 
 
+def test_a_host_that_connects_after_an_interrupt_is_left_as_it_is(monkeypatch) -> None:
+    worked: list[Any] = []
+    hosts = host._Hosts(Options(), lambda *all_of_it: worked.append(all_of_it))
+    joined, session = host._Joined(StackRequest("a", HostRequest("a", "a"))), Session()
+
+    def connect(request: StackRequest, options: Options, on_new_key: Any) -> Session:
+        hosts.interrupt(())
+        return session
+
+    monkeypatch.setattr(host, "open_session", connect)
+    hosts._one(joined, 0)
+    assert not worked
+    assert session.closed.is_set()
+    assert joined.results[0].exit is Exit.INTERRUPTED
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
