@@ -48,8 +48,7 @@ class Live:
         lines = []
         with self._lock:
             for (host, step), (begun, text) in self._running.items():
-                name = f"{host} {step}" if len(self._hosts) > 1 else f"{step:<{STEP}}"
-                left = f"{name}  {text}"
+                left = f"{host:<12} {step:<{STEP}}  {text}" if len(self._hosts) > 1 else f"{step:<{STEP}}  {text}"
                 lines.append(flush_right(left, f"{time.monotonic() - begun:.1f} s", self._width))
         return Text(clean("\n".join(lines)), style="dim")
 
@@ -64,13 +63,19 @@ class Live:
             self._live = None
 
     def _say(self, line: str, console: Console | None = None) -> None:
-        style = next((style for mark, style in _STYLES if line.lstrip().startswith(mark)), "")
+        name, _, rest = line.partition(" ")
+        said = rest.lstrip() if name in self._hosts else line.lstrip()
+        style = next((style for mark, style in _STYLES if said.startswith(mark)), "")
         (console or self._err).print(Text(clean(line), style=style))
+
+    def _of(self, result: HostResult, line: str) -> None:
+        """A line that is said of one host: it names it, where there are several."""
+        self._say(summary.named(result, line))
 
     def connected(self, result: HostResult) -> None:
         self._hosts.add(result.host)
         for line in summary.greeting(result):
-            self._say(line)
+            self._of(result, line)
 
     def starting(self, result: HostResult, steps: Sequence[str]) -> None:
         if not result.fresh:
@@ -85,7 +90,7 @@ class Live:
             self._update(result.host, event.step, event.text)
         elif isinstance(event, Failed):
             self._end(result.host, event.planned.step)
-            self._say(f"{event.planned.step:<{STEP}}  failed: {event.planned.change.title or event.planned.id}")
+            self._of(result, f"{event.planned.step:<{STEP}}  failed: {event.planned.change.title or event.planned.id}")
 
     def _update(self, host: str, step: str, text: str) -> None:
         with self._lock:
@@ -102,27 +107,25 @@ class Live:
     def step_done(self, result: HostResult, step: str, headline: str, seconds: float) -> None:
         self._end(result.host, step)
         if result.fresh or self._verbose:
-            name = f"{result.host} {step}" if len(self._hosts) > 1 else step
-            self._say(summary.step_line(name, headline, seconds, self._width))
+            self._say(summary.step_line(result, step, headline, seconds, self._width))
 
     def warned(self, result: HostResult, check: Check) -> None:
-        for line in summary.check_lines(check, self._width):
+        for line in summary.check_of(result, check, self._width):
             self._say(line)
 
     def check(self, result: HostResult, check: Check) -> None:
         self._start()
         self._update(result.host, "verify", check.title)
         if check.status in {"fail", "warn"} or self._verbose:
-            for line in summary.check_lines(check, self._width):
+            for line in summary.check_of(result, check, self._width):
                 self._say(line)
 
     def verified(self, result: HostResult, seconds: float) -> None:
         self._end(result.host, "verify")
-        self._say(summary.step_line("verify", summary.verify_headline(result), seconds, self._width))
+        self._say(summary.step_line(result, "verify", summary.verify_headline(result), seconds, self._width))
 
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
         self._stop()
-        for result in results:
-            console = self._out if result.error is None else self._err
-            for line in summary.closing(command, result, self._width, self._verbose):
-                self._say(line, console)
+        for failed, lines in summary.closings(command, results, self._width, self._verbose):
+            for line in lines:
+                self._say(line, self._err if failed else self._out)

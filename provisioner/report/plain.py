@@ -34,10 +34,7 @@ class Plain:
     def _say(self, result: HostResult, text: str) -> None:
         if self._quiet:
             return
-        # Greetings and counts begin with the host by themselves.
-        named = not result.several or text.startswith(f"{result.host} ")
-        prefix = "" if named else f"{result.host:<12} "
-        print(clean(prefix + text), file=self._progress, flush=True)
+        print(clean(summary.named(result, text)), file=self._progress, flush=True)
 
     def connected(self, result: HostResult) -> None:
         for line in summary.greeting(result):
@@ -53,27 +50,26 @@ class Plain:
             self._say(result, f"{event.planned.step:<12} failed: {event.planned.change.title or event.planned.id}")
 
     def warned(self, result: HostResult, check: Check) -> None:
-        for line in summary.check_lines(check, self._width):
+        for line in summary.check_of(result, check, self._width):
             self._say(result, line)
 
     def waiting(self, result: HostResult, text: str) -> None:
         self._say(result, text)
 
     def step_done(self, result: HostResult, step: str, headline: str, seconds: float) -> None:
-        self._say(result, summary.step_line(step, headline, seconds, self._width))
+        self._say(result, summary.step_line(result, step, headline, seconds, self._width))
 
     def check(self, result: HostResult, check: Check) -> None:
         if check.status in {"fail", "warn"} or self._verbose:
-            for line in summary.check_lines(check, self._width):
+            for line in summary.check_of(result, check, self._width):
                 self._say(result, line)
 
     def verified(self, result: HostResult, seconds: float) -> None:
-        self._say(result, summary.step_line("verify", summary.verify_headline(result), seconds, self._width))
+        self._say(result, summary.step_line(result, "verify", summary.verify_headline(result), seconds, self._width))
 
     def finished(self, command: str, results: Sequence[HostResult], seconds: float) -> None:
-        for result in results:
-            stream = self._out if result.error is None else self._progress
-            for line in summary.closing(command, result, self._width, self._verbose):
-                print(clean(line), file=stream)
+        for failed, lines in summary.closings(command, results, self._width, self._verbose):
+            for line in lines:
+                print(clean(line), file=self._progress if failed else self._out)
         self._out.flush()
         self._progress.flush()

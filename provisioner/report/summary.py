@@ -6,7 +6,7 @@ Marks: `+` created, `~` changed, `-` removed, `>` a consequence. Times stand flu
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from provisioner import state
@@ -49,8 +49,20 @@ def _release(pretty: str) -> str:
     return pretty.replace("GNU/Linux ", "").split(" (")[0] or "unknown system"
 
 
-def step_line(step: str, headline: str, seconds: float, width: int) -> str:
-    return flush_right(f"{step:<{STEP}}  {headline}", f"{seconds:.1f} s", width)
+def named(result: HostResult, line: str) -> str:
+    """`line` with its host in front, where there are several: greetings and counts begin with it by themselves."""
+    own = not result.several or line.startswith(f"{result.host} ")
+    return line if own else f"{result.host:<12} {line}"
+
+
+def check_of(result: HostResult, check: Check, width: int) -> list[str]:
+    """`check_lines`, with the host where there are several."""
+    room = width - len(named(result, ""))
+    return [named(result, line) for line in check_lines(check, room)]
+
+
+def step_line(result: HostResult, step: str, headline: str, seconds: float, width: int) -> str:
+    return flush_right(named(result, f"{step:<{STEP}}  {headline}"), f"{seconds:.1f} s", width)
 
 
 # --- checks ----------------------------------------------------------------------------------
@@ -94,6 +106,33 @@ def verify_headline(result: HostResult) -> str:
 
 
 # --- results ---------------------------------------------------------------------------------
+
+
+def closings(command: str, results: Sequence[HostResult], width: int, verbose: int) -> Iterator[tuple[bool, list[str]]]:
+    """All that is said at the end, host by host, and whether it is of a failure. What stands against several hosts
+    alike is said once."""
+    told: set[int] = set()
+    for number, result in enumerate(results):
+        if number in told:
+            continue
+        alike = [n for n, other in enumerate(results) if _same_failure(result, other)]
+        told |= {*alike}
+        if len(alike) > 1:
+            names = ", ".join(results[n].host for n in alike)
+            lines = [line for n in alike if results[n].facts is None for line in _new_keys(results[n])]
+            assert result.error is not None
+            yield True, [*lines, "", *failure(names, result.error, width)]
+        else:
+            yield result.error is not None, closing(command, result, width, verbose)
+
+
+def _same_failure(one: HostResult, other: HostResult) -> bool:
+    """Whether both failed for the same reason, and there is nothing else to tell of either."""
+    if one.error is None or other.error is None:
+        return False
+    words = [(e.what, e.why, e.next, e.detail, e.exit) for e in (one.error, other.error)]
+    more = any(r.changes or r.kept or r.checks or r.losses for r in (one, other))
+    return words[0] == words[1] and not more
 
 
 def closing(command: str, result: HostResult, width: int, verbose: int) -> list[str]:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from provisioner.engine.check import Check
+from provisioner.engine.events import Failed
 from provisioner.engine.resource import Change, Planned
 from provisioner.errors import Exit, Refused
 from provisioner.report import choose
 from provisioner.report.changes import change_lines
+from provisioner.report.live import Live
 from provisioner.report.model import HostResult, document
 from provisioner.report.plain import Plain
 from provisioner.secrets import Secret
@@ -237,3 +239,43 @@ def test_a_new_host_key_is_shown_even_when_nothing_else_worked() -> None:
     host = document("plan", [HostResult("h", new_keys=keys, fingerprint="SHA256:b")], 0)["hosts"][0]
     assert host["host_key"] == "SHA256:b"
     assert host["new_host_keys"][0] == {"host": "bastion", "fingerprint": "SHA256:a"}
+
+
+def several(*names: str) -> list[HostResult]:
+    return [HostResult(name, "u", several=True, leads=name == names[0]) for name in names]
+
+
+def closed(results: list[HostResult]) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    Plain(out=out, progress=err).finished("apply", results, 1.0)
+    return out.getvalue(), err.getvalue()
+
+
+def test_what_stands_against_several_hosts_alike_is_said_once() -> None:
+    results = several("u", "s", "d", "m1")
+    results[1].changes = [planned(1.0)]
+    for result in results:
+        result.error = Refused("the database cannot move", why="it holds data", next="provision plan")
+    results[2].error = Refused("the disk is full", next="free some")
+    _, err = closed(results)
+    assert err.count("the database cannot move") == 2
+    assert "what   u, m1: the database cannot move\nwhy    it holds data\nnext   provision plan\n" in err
+    assert "what   s: the database cannot move" in err, "it has changes of its own to tell"
+    assert "what   d: the disk is full" in err
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_line_that_is_said_of_one_of_several_hosts_names_it(live: bool, capsys) -> None:
+    one, other = several("u", "10.151.0.114")
+    reporter = Live(color=False) if live else Plain()
+    for result in (one, other):
+        reporter.connected(result)
+        reporter.warned(result, Check("disk", "disk", "warn", detail="9 GB free " * 12, fix="free some", seconds=1.5))
+        reporter.waiting(result, "waits for database on d")
+        reporter.event(result, Failed(planned(title="a file"), 0.1, "no"))
+        result.checks = [Check("login", "login", "ok")]
+        reporter.verified(result, 1.0)
+    told = capsys.readouterr().err.splitlines()
+    assert told
+    assert [line for line in told if not line.startswith(("u            ", "10.151.0.114 "))] == []
+    assert all(len(line) <= 80 for line in told)
