@@ -7,7 +7,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner import addresses, checks, placement, set_option, sources, state
+from provisioner import addresses, checks, host_entries, placement, set_option, sources, state
 from provisioner.documents import Reading
 from provisioner.errors import UsageError
 from provisioner.inventory_file import absolute, path_from, read_file
@@ -138,7 +138,9 @@ def load(
         in_file = found.name in written and written[found.name].identity == found.identity
         return replace(found, key_in_file=in_file)
 
-    call = _Call(path, flags, lambda spec: _identity(spec, entries), connection, _sources(reading, path, explicit))
+    call = _Call(
+        path, flags, lambda spec: host_entries.identity(spec, entries), connection, _sources(reading, path, explicit)
+    )
     try:
         if reading.stacks:
             named_stacks = _named(reading, stacks, hosts, call)
@@ -301,33 +303,12 @@ def _chosen(
     return selected or {key: each.spec for key, each in known.items()}
 
 
-def _identity(spec: str, entries: Mapping[str, Host]) -> str:
-    """What makes two ways of writing a host the same one: its address, without user and port."""
-    _, host, _ = addresses.split_host(spec)
-    entry = _entry(host, None, entries)
-    address = (entries[entry].address or entry) if entry is not None else host
-    return addresses.split_host(address)[1].lower()
-
-
-def _entry(host: str, port: int | None, entries: Mapping[str, Host]) -> str | None:
-    """The name in [hosts] that `host` means: by name first, then by address (and port, where two share it)."""
-    for name in entries:
-        if name.lower() == host.lower():
-            return name
-    same = [n for n, e in entries.items() if e.address and addresses.split_host(e.address)[1].lower() == host.lower()]
-    if len(same) > 1 and port is not None:
-        same = [name for name in same if entries[name].port == port] or same
-    if len(same) > 1:
-        raise UsageError(f"--host {host} may mean {' or '.join(same)}", next="use the name")
-    return same[0] if same else None
-
-
 def _connection(
     spec: str, entries: Mapping[str, Host], user: str | None, port: int | None, identity: str | None
 ) -> HostRequest:
     """`--host`'s own user and port, then --ssh-user and the like, then [hosts], then ssh's configuration."""
     own_user, host, own_port = addresses.split_host(spec)
-    name = _entry(host, own_port, entries)
+    name = host_entries.entry(host, own_port, entries)
     entry = entries[name] if name is not None else Host()
     their_user, address, their_port = addresses.split_host(entry.address or name or host)
     return HostRequest(

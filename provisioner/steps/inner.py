@@ -43,8 +43,8 @@ class Gate:
     """One port that is open to the URL's host."""
 
     role: str
-    listen: str
-    """As nginx's `listen`."""
+    listen: tuple[str, ...]
+    """As nginx's `listen`, each."""
     port: int
     to: int
     """Port on loopback."""
@@ -76,7 +76,7 @@ def gates(here: Here) -> tuple[Gate, ...]:
             continue
         listen, allowed = _listen(here, port), addresses(here.topology.of("proxy"))
         if here.holds("proxy"):
-            listen, allowed = f"{LOOPBACK}:{port}", (LOOPBACK,)
+            listen, allowed = (f"{LOOPBACK}:{port}",), (LOOPBACK,)
         found.append(Gate(role, listen, port, PORTS[role], allowed))
     return tuple(found)
 
@@ -86,10 +86,11 @@ def _gated(here: Here, role: str) -> bool:
     return any("proxy" not in member.roles for member in here.topology.of(role))
 
 
-def _listen(here: Here, port: int) -> str:
-    """Every address, as this one may not be there yet when the host boots; who is answered is another question."""
+def _listen(here: Here, port: int) -> tuple[str, ...]:
+    """Every address, as this one may not be there yet when the host boots; who is answered is another question.
+    With IPv6 loopback besides, which the host itself asks: nginx's `[::]` takes no IPv4."""
     member = here.member
-    return f"[::]:{port}" if member is not None and ":" in member.address else str(port)
+    return (f"{LOOPBACK}:{port}", f"[::]:{port}") if member is not None and ":" in member.address else (str(port),)
 
 
 def certificate(context: Context) -> HostCertificate | None:

@@ -585,3 +585,18 @@ def test_stacks_that_cannot_be_told_apart_are_refused(
     with pytest.raises(UsageError) as caught:
         load(_file(tmp_path, text), **options)
     assert words in caught.value.what
+
+
+def test_several_machines_behind_one_address_are_several_hosts(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.toml"
+    path.write_text(
+        '[roles]\nstore = ["b"]\ndatabase = ["b"]\nmlflow = ["b"]\nproxy = ["a"]\n'
+        '[hosts.a]\naddress = "192.0.2.1"\nport = 2201\n[hosts.b]\naddress = "192.0.2.1"\nport = 2202\n'
+    )
+    (stack,) = load(path).stacks
+    assert [(part.host.name, part.host.port, part.roles) for part in stack.parts] == [
+        ("b", 2202, ("store", "database", "mlflow")),
+        ("a", 2201, ("proxy",)),
+    ]
+    assert load(path, hosts=["192.0.2.1:2202"]).stacks[0].selected == ("b",)
+    assert load(path, hosts=["a"]).stacks[0].selected == ("a",)

@@ -116,8 +116,10 @@ def test_an_ipv6_address_is_written_as_nginx_wants_it() -> None:
     hosts = Topology((Member("m", "fd00::3", ("mlflow",)), Member("p", "fd00::4", ("proxy",))))
     assert inner.upstream(context(hosts, "p").here, "mlflow").servers == ("[fd00::3]:5543",)
     assert [(each.listen, each.allowed) for each in inner.gates(context(hosts, "m").here)] == [
-        ("[::]:5543", ("fd00::4",))
+        (("127.0.0.1:5543", "[::]:5543"), ("fd00::4",))
     ]
+    site = text(gate.STEP, context(hosts, "m"), inner.SITE)
+    assert re.findall(r"^    listen (.*) ssl;$", site, re.MULTILINE) == ["127.0.0.1:5543", "[::]:5543"]
 
 
 def test_what_the_url_asks_of_another_host_it_verifies_and_never_repeats_what_is_not_safe() -> None:
