@@ -89,18 +89,20 @@ class Company:
         if self._agreed is None:
             self._agreed = self.meeting.agree(self._name, "look", glance, lambda glances: agree(glances, known))
             return self._agreed
+        if glance.record not in (self._agreed.glances[self._name].record, _written(self._agreed, glance)):
+            raise self._moved("settings")
         known = replace(known, local=self._agreed.secrets.vault)
         now = agree({**self._agreed.glances, self._name: glance}, known)
-        changed = "secrets" if now.secrets.vault != self._agreed.secrets.vault else ""
-        if glance.record not in (self._agreed.glances[self._name].record, _written(self._agreed, glance)):
-            changed = "settings"
-        if changed:
-            raise Locked(
-                f"the {changed} on {self._name} were changed while this run worked",
-                why="another run, or somebody by hand, was there in between",
-                next="run the same command again",
-            )
+        if now.secrets.vault != self._agreed.secrets.vault:
+            raise self._moved("secrets")
         return now
+
+    def _moved(self, what: str) -> Locked:
+        return Locked(
+            f"the {what} on {self._name} were changed while this run worked",
+            why="another run, or somebody by hand, was there in between",
+            next="run the same command again",
+        )
 
 
 def _written(agreed: Agreed, glance: Glance) -> Recorded:
