@@ -61,12 +61,21 @@ def rules(document: object) -> frozenset[str]:
         if not isinstance(statement, Mapping):
             found.add(json.dumps(statement, sort_keys=True)[:300])
             continue
-        rest = {k: v for k, v in statement.items() if k not in {"Effect", "Action", "Resource", "Sid"} and v}
+        rest = {k: _sorted(v) for k, v in statement.items() if k not in {"Effect", "Action", "Resource", "Sid"} and v}
         suffix = " " + json.dumps(rest, sort_keys=True)[:300] if rest else ""
         for action in _listed(statement.get("Action")) or ["-"]:
             for resource in _listed(statement.get("Resource")) or ["-"]:
                 found.add(f"{statement.get('Effect')} {action} {resource}{suffix}")
     return frozenset(found)
+
+
+def _sorted(value: object, depth: int = 8) -> object:
+    """`value` with its lists of texts in one order: MinIO keeps a condition's values as a set and gives them in any."""
+    if isinstance(value, Mapping) and depth:
+        return {str(key): _sorted(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return sorted(value)
+    return value
 
 
 def _listed(value: object) -> list[str]:

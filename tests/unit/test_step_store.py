@@ -20,7 +20,7 @@ from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File
 from provisioner.resources.mark import MarkProbe
 from provisioner.resources.paths import PathProbe, PathState
-from provisioner.resources.s3user import Policy, rules
+from provisioner.resources.s3user import Policy, bucket_policy, rules
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
 from provisioner.settings import Settings, effective
@@ -102,6 +102,15 @@ def test_the_clients_key_is_for_the_folder_of_the_artifacts() -> None:
     (listing,) = (line for line in said if "s3:ListBucket " in line)
     assert '"s3:prefix": ["team/ml", "team/ml/*"]' in listing
     assert "arn:aws:s3:::mlflow/*" in " ".join(rules(policies[0].document)), "the server's own key reads all of it"
+
+
+def test_the_order_of_a_conditions_values_is_no_difference() -> None:
+    one, other = bucket_policy("mlflow", "team"), bucket_policy("mlflow", "team")
+    other["Statement"][1]["Condition"]["StringLike"]["s3:prefix"].reverse()
+    assert one != other
+    assert rules(one) == rules(other)
+    other["Statement"][1]["Condition"]["StringLike"]["s3:prefix"].append("elsewhere/*")
+    assert rules(one) != rules(other)
 
 
 def test_minio_listens_on_loopback_and_never_updates_itself() -> None:
