@@ -184,6 +184,7 @@ class _Call:
     ) -> list[StackRequest]:
         """The stacks of one set of settings: one where [roles] say so, else one on each of `hosts`."""
         known = placement.placed(roles, self.identity)
+        placement.one_port_each(roles, self.identity, lambda spec: self.connection(spec).port)
         chosen = _chosen(hosts, known, self.identity) if roles else dict(zip(hosts, hosts, strict=True))
         requests = [self.connection(spec) for spec in chosen.values()]
         parts: tuple[Part, ...] = ()

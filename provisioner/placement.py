@@ -36,6 +36,22 @@ def placed(roles: Mapping[str, Sequence[str]], identity: Callable[[str], str]) -
     return found
 
 
+def one_port_each(
+    roles: Mapping[str, Sequence[str]], identity: Callable[[str], str], port_of: Callable[[str], int | None]
+) -> None:
+    """UsageError (64) where one address is meant to be two hosts: they would silently become one."""
+    ports: dict[str, int] = {}
+    for spec in (each for specs in roles.values() for each in specs):
+        address, port = identity(spec), port_of(spec)
+        if port is not None and ports.setdefault(address, port) != port:
+            raise UsageError(
+                f"[roles] name {address} with the ports {ports[address]} and {port}",
+                why="a host is known by its address, whatever the port",
+                next="two hosts behind one address: an alias of ~/.ssh/config for each, and its own address as\n"
+                '[hosts."ALIAS"] internal = "ADDRESS"',
+            )
+
+
 def judge(hosts: Mapping[str, Placed], values: Mapping[str, Any]) -> None:
     """UsageError (64) where several hosts do not make a stack. `values`: settings by dotted key."""
     for role in ROLES:

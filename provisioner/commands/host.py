@@ -119,7 +119,9 @@ class _Joined:
             HostResult(r.host.name, r.id, select(r), several=len(self.requests) > 1, leads=number == 0)
             for number, r in enumerate(self.requests)
         ]
-        self.meeting = Meeting(request.host.name for request in self.requests)
+        # Two operators may name the hosts differently, and in another order: both lock them in this one.
+        by_address = sorted(self.requests, key=lambda each: (each.host.address, each.host.port or 0))
+        self.meeting = Meeting((r.host.name for r in self.requests), (r.host.name for r in by_address))
         self.sessions: dict[str, Session] = {}
 
 

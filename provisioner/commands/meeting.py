@@ -36,8 +36,10 @@ class _Round:
 class Meeting:
     """The hosts of one stack in one command, by name."""
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str], order: Iterable[str] = ()):
         self.names = tuple(names)
+        self._order = tuple(order) or self.names
+        """In which they take turns."""
         self._here = set(self.names)
         self._left: dict[str, ProvisionError | None] = {}
         self._told: set[str] = set()
@@ -97,8 +99,8 @@ class Meeting:
             return told in self._told
 
     def turn(self, name: str, before: str) -> None:
-        """Until every host that is named before this one has told `before` or has left."""
-        earlier = self.names[: self.names.index(name)]
+        """Until every host that is before this one has told `before` or has left."""
+        earlier = self._order[: self._order.index(name)]
         with self._changed:
             self._until(lambda: all(f"step:{before}@{each}" in self._told or each in self._left for each in earlier))
 
@@ -146,7 +148,7 @@ class Team:
         self.meeting.tell(self.name, *what)
 
     def turn(self, what: str) -> None:
-        """Until every host before this one has done `what`."""
+        """Until every host before this one has done `what`; the same order for everybody who works on the stack."""
         self.meeting.turn(self.name, what)
 
     def wait_for_leader(self, what: str) -> None:

@@ -111,8 +111,9 @@ def test_a_host_that_takes_no_part_counts_as_ready() -> None:
     Meeting("a").wait(["step:database@elsewhere"])
 
 
-def test_locks_are_taken_in_one_order_whoever_is_quick() -> None:
-    meeting, order = Meeting("abc"), []
+@pytest.mark.parametrize("names", ["abc", "cba", "bca"])
+def test_locks_are_taken_in_one_order_whoever_is_quick_and_however_they_are_listed(names: str) -> None:
+    meeting, order = Meeting(names, "abc"), []
 
     def take(name: str, seconds: float) -> None:
         time.sleep(seconds)
