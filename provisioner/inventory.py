@@ -77,6 +77,11 @@ class StackRequest:
         """Names this host among those of its stack in what this machine remembers; empty for a stack of one."""
         return state.stack_id(self.host.address, self.host.port) if self.parts else ""
 
+    @property
+    def whole(self) -> StackRequest:
+        """The stack with all of its hosts, whichever were chosen."""
+        return replace(self, selected=())
+
     def at(self, role: str) -> StackRequest:
         """The stack as it is worked on from the first host of a role."""
         host = next((part.host for part in self.parts if role in part.roles), self.host)

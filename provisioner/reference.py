@@ -100,13 +100,13 @@ accounts follow the rules of `provision user passwd` (14 to 72 characters of ASC
   prints is the value; one newline at its end does not count. 30 seconds and 64 KiB at most. It does not see
   the variables of `env`.
 
-Sources are read by `provision plan` and by a run, and by nothing else. A value that differs from the stack's is a
-new generation: the plan says where it comes from, the run changes both sides and restarts what uses it. Where a part
-of that or the verification fails, both sides have the earlier value again. A single step takes only what the stack
-does not have yet. Sources are the operator's: the host does not record them, `provision init` does not write them,
-`--set` does not take them. A secret that has one is not rotated but changed at its source. Without the inventory, or
-without the entry, the stack keeps the last value. With a chosen `store.user.secret` alone, the name that goes with it
-(`store.user.key`) is made anew.
+Sources are read by `provision plan` and by a run, and by nothing else. A value that differs from the stack's is a new
+generation: the plan says where it comes from, the run changes both sides and restarts what uses it. Where a part of
+that or the verification fails, both sides have the earlier value again (not over several hosts: there the next run
+finishes it). A single step takes only what the stack does not have yet. Sources are the operator's: the host does not
+record them, `provision init` does not write them, `--set` does not take them. A secret that has one is not rotated
+but changed at its source. Without the inventory, or without the entry, the stack keeps the last value. With a chosen
+`store.user.secret` alone, the name that goes with it (`store.user.key`) is made anew.
 
 A command runs only from an inventory that `--inventory` names (not from the `inventory.toml` that lies in the
 current folder), that belongs to you, that neither group nor others can write, and whose folder not everybody can

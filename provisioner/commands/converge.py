@@ -106,7 +106,8 @@ class Converge:
         """Whether all of the stack is here to be asked; what is not is told."""
         missing = self.team.missing(view.settings.topology)
         if missing:
-            self.result.told.append(f"not verified as a whole: {', '.join(missing)} took no part\n  provision verify")
+            check = f"provision verify {select(self.request.whole)}".rstrip()
+            self.result.told.append(f"not verified as a whole: {', '.join(missing)} took no part\n  {check}")
         return not missing
 
     def _refuse(self, view: View) -> None:

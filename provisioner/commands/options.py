@@ -163,15 +163,15 @@ def one_stack(options: Options) -> StackRequest:
 def select(request: StackRequest) -> str:
     """The arguments that choose this stack again, ready to paste: of several hosts, the inventory that names them."""
     host = request.host
+    key = f" -i {shlex.quote(host.identity)}" if host.identity and not host.key_in_file else ""
+    file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
     if request.parts or request.name:
         chosen = [f"--host {name}" for name in request.selected]
         chosen += [f"--stack {request.name}"] if request.name else []
-        return " ".join([*chosen, *([f"--inventory {shlex.quote(request.file)}"] if request.file else [])])
+        return f"{' '.join(chosen)}{key}{file}".lstrip()
     name = f"[{host.name}]" if ":" in host.name and host.port else host.name
     spec = f"{host.user}@{name}" if host.user else name
     spec = f"{spec}:{host.port}" if host.port else spec
-    key = f" -i {shlex.quote(host.identity)}" if host.identity and not host.key_in_file else ""
-    file = f" --inventory {shlex.quote(request.file)}" if request.file else ""
     return f"--host {spec}{key}{file}"
 
 

@@ -54,11 +54,14 @@ def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
     """New values for the secret `name` or for all; UsageError (64) for a name that is none."""
     turns = chosen(name)
 
-    if any(stack.parts for stack in options.stacks().stacks):
+    several = next((stack for stack in options.stacks().stacks if stack.parts), None)
+    if several is not None:
         raise Refused(
             "secrets are not rotated on a stack of several hosts yet",
             why="both sides of a secret must change together, and here they are on different hosts",
-            next="provision secrets export, change the value in it, provision secrets import FILE, then provision",
+            next=f"(umask 077; provision secrets export {select(several)} > FILE)\n"
+            f"change the value in it, then:   provision secrets import FILE {select(several)}\n"
+            f"and then:                       provision {select(several)}",
         )
 
     def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:

@@ -69,7 +69,7 @@ def whole(team: Team, view: View) -> None:
         raise Refused(
             f"the stack cannot be verified without {', '.join(missing)}",
             why="it was not reached, or --host left it out",
-            next="provision verify",
+            next=f"provision verify {select(view.request.whole)}".rstrip(),
         )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from provisioner import controller, record, vault
-from provisioner.commands import ahead, secrets, view
-from provisioner.commands.options import Options
+from provisioner.commands import ahead, rotate, secrets, verify, view
+from provisioner.commands.meeting import Meeting, Team
+from provisioner.commands.options import Options, select
 from provisioner.commands.view import NoStack
 from provisioner.errors import Refused
 from provisioner.inventory import HostRequest, Part, StackRequest
@@ -78,3 +79,30 @@ def test_the_login_is_shown_ahead_to_the_urls_host_only() -> None:
     assert target.url == "http://192.0.2.1:5000"
     session = SimpleNamespace(address="192.0.2.2")
     assert ahead._remembered(session, replace(STACK, host=PARTS[1].host), "") is None
+
+
+def test_commands_to_paste_choose_the_same_hosts_with_the_same_key() -> None:
+    host = replace(PARTS[0].host, identity="/k/my key")
+    one = replace(STACK, host=host, file="prod.toml", selected=("b",))
+    assert select(one) == "--host b -i '/k/my key' --inventory prod.toml"
+    assert select(one.whole) == "-i '/k/my key' --inventory prod.toml"
+    assert select(replace(one.whole, name="x")) == "--stack x -i '/k/my key' --inventory prod.toml"
+    assert select(STACK) == ""
+
+
+def test_a_proof_without_a_host_is_refused_with_the_command_for_all_of_them() -> None:
+    members = tuple(Member(part.host.name, part.host.address, part.roles) for part in PARTS)
+    settings = with_topology(effective({}, {}), Topology(members))
+    seen: Any = SimpleNamespace(settings=settings, request=replace(STACK, file="prod.toml", selected=("p",)))
+    team = Team(Meeting("p"), "p", {"p": SimpleNamespace()})  # type: ignore[dict-item]
+    with pytest.raises(Refused, match="without b") as caught:
+        verify.whole(team, seen)
+    assert caught.value.next == "provision verify --inventory prod.toml"
+
+
+def test_secrets_of_several_hosts_are_not_rotated_and_their_copy_is_nobody_elses_to_read(monkeypatch: Any) -> None:
+    stack = replace(STACK, file="prod.toml")
+    monkeypatch.setattr(Options, "stacks", lambda self: SimpleNamespace(stacks=(stack,)))
+    with pytest.raises(Refused, match="not rotated on a stack of several hosts yet") as caught:
+        rotate.rotate(Options(), None, "login")  # type: ignore[arg-type]
+    assert caught.value.next.startswith("(umask 077; provision secrets export --inventory prod.toml > FILE)")
