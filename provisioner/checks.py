@@ -169,12 +169,13 @@ database_name = identifier(*reserved.PG_DATABASES)
 role_name = identifier("postgres")
 
 
-def pg_setting(name: str, value: object) -> str:
-    """One `name = value` of postgresql.conf; numbers and booleans become their PostgreSQL text."""
+def server_setting(name: str, value: object) -> str:
+    """One `name = value` of the database server's configuration; numbers and booleans become its text."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?", name):
-        raise ValueError("the name of a PostgreSQL setting, like work_mem")
-    if name in reserved.PG_SETTINGS or name.startswith("ssl_"):
-        why = reserved.PG_SETTINGS.get(name, "it comes with [access] tls")
+        raise ValueError("the name of a setting of the database server, like work_mem")
+    beginnings = {"ssl_": "it comes with [access] tls", "loose_": "name it plainly", "skip_": "this tool needs it"}
+    begins = next((why for beginning, why in beginnings.items() if name.startswith(beginning)), None)
+    if (why := reserved.SERVER_SETTINGS.get(name, begins)) is not None:
         raise ValueError(f"another setting: {name} is not free, {why}")
     if isinstance(value, bool):
         return "on" if value else "off"

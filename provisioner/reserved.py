@@ -23,6 +23,7 @@ PATH_SEGMENTS = frozenset(
 # Ports that this tool's own services take on the same server, and SSH.
 PORTS: Mapping[int, str] = {
     22: "SSH",
+    3306: "MySQL",
     5432: "PostgreSQL",
     5500: "MLflow",
     9000: "the store",
@@ -32,9 +33,9 @@ PORTS: Mapping[int, str] = {
 # Directories that belong to the system or to this tool with all that is below them ...
 CLOSED_DIRECTORIES = _words("""
     /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /opt/mlflow /proc /root /run /sbin /snap /sys
-    /tmp /usr /var/backups /var/cache /var/crash /var/lib/apt /var/lib/dpkg /var/lib/mlflow /var/lib/nginx
-    /var/lib/postgresql /var/lib/private /var/lib/systemd /var/lib/ucf /var/local /var/lock /var/log /var/mail
-    /var/opt /var/run /var/snap /var/spool /var/tmp /var/www
+    /tmp /usr /var/backups /var/cache /var/crash /var/lib/apt /var/lib/dpkg /var/lib/mlflow /var/lib/mysql
+    /var/lib/nginx /var/lib/postgresql /var/lib/private /var/lib/systemd /var/lib/ucf /var/local /var/lock /var/log
+    /var/mail /var/opt /var/run /var/snap /var/spool /var/tmp /var/www
 """)
 # ... and those in which a directory of one's own is fine.
 SHARED_DIRECTORIES = frozenset(_words("/ /media /mnt /opt /srv /var /var/lib"))
@@ -43,19 +44,26 @@ SHARED_DIRECTORIES = frozenset(_words("/ /media /mnt /opt /srv /var /var/lib"))
 PG_WORDS = frozenset(_words("all none public replication samegroup samerole sameuser"))
 PG_DATABASES = _words("postgres template0 template1")
 
-# Setting -> why it is not the operator's.
-PG_SETTINGS: Mapping[str, str] = {
+# Setting of either database server -> why it is not the operator's.
+SERVER_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "it follows from database.allow",
-    "port": "clients and MLflow use 5432",
+    "bind_address": "it follows from database.allow",
+    "port": "clients and MLflow use the server's usual one",
     "ssl": "it follows from database.allow",
     "ssl_cert_file": "the stack's own root issues it",
     "ssl_key_file": "the stack's own root issues it",
     "password_encryption": "it is scram-sha-256",
     "shared_preload_libraries": "a library that does not load keeps the server from starting",
+    "character_set_server": "it is utf8mb4",
+    "collation_server": "it is utf8mb4_bin",
+    "log_bin_trust_function_creators": "it follows from log_bin",
+    "init_file": "what it names is run with every right",
+    "init_connect": "what it says is run for every client",
 } | dict.fromkeys(
     _words("""
     config_file data_directory external_pid_file hba_file ident_file include include_dir include_if_exists
-    unix_socket_directories
+    unix_socket_directories basedir datadir pid_file plugin_dir plugin_load plugin_load_add plugin_maturity
+    secure_file_priv socket user
     """),
     "the distribution's packaging sets it",
 )

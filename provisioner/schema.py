@@ -110,24 +110,24 @@ class Database:
     engine: str = _key(
         "postgresql",
         checks.one_of("postgresql", "mysql", "external"),
-        "Which database server.",
+        'Which database server. "mysql": MySQL where the distribution has it, MariaDB otherwise.',
         example='engine = "postgresql"',
-        later=checks.only(("postgresql",), "MySQL and a database of your own come with a later version"),
+        later=checks.only(("postgresql", "mysql"), "a database of your own comes with a later version"),
     )
     name: str = _key("mlflow", checks.database_name, "Name of the database.", example='name = "mlflow"')
     user: str = _key("mlflow", checks.role_name, "Role that owns the database.", example='user = "mlflow"')
     allow: tuple[str, ...] = _key(
         (),
         checks.list_of(addresses.network),
-        "Networks that may reach PostgreSQL with the role's password, besides the server itself, by TLS only "
-        "(docs/tls.md). Without one it listens on loopback only.",
+        "Networks that may reach the database with the role's password, besides the server itself, by TLS only "
+        "(docs/tls.md; not MySQL). Without one it listens on loopback only.",
         kind="list",
         example='allow = ["10.151.0.0/24"]',
     )
     settings: Mapping[str, str] = _key(
         {},
-        checks.table_of(checks.pg_setting),
-        "Further PostgreSQL settings, written to a file of our own.",
+        checks.table_of(checks.server_setting),
+        "Further settings of the database server, written to a file of our own.",
         kind="table",
         example='settings = { shared_buffers = "1GB", log_min_duration_statement = "500ms" }',
     )

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provisioner.certificates.material import trusted
 from provisioner.commands.meeting import Roles
@@ -20,6 +20,7 @@ from provisioner.values import dataclass
 from provisioner.verify.target import Connect, DirectStore, Target
 
 if TYPE_CHECKING:
+    from provisioner.verify.context import Database
     from provisioner.verify.s3 import StoreAccess
 
 LOGIN = "mlflow"
@@ -31,7 +32,7 @@ class Access:
     """What verify needs of one stack: its URL and, through SSH, its database and store."""
 
     target: Target
-    database: Any
+    database: Database
     store: StoreAccess | None
 
 
@@ -115,21 +116,17 @@ def way(session: Session, view: View, repair: str) -> Iterator[Target]:
 @contextmanager
 def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
     """`way`, and forwards to the database and the store, each on the connection to its role's host."""
-    from provisioner.verify.behind import postgresql
+    from provisioner.steps import dbms
+    from provisioner.verify.context import Database
 
     with ExitStack() as stack:
         url = stack.enter_context(way(roles("proxy"), view, repair))
-        database_socket = stack.enter_context(roles("database").forward(5432))
+        engine = dbms.of(view.settings)
+        database_socket = stack.enter_context(roles("database").forward(engine.port))
         secrets, settings = view.context.secrets, view.settings
         yield Access(
             url,
-            postgresql(
-                str(database_socket.parent),
-                5432,
-                settings.database.name,
-                settings.database.user,
-                secrets["database.password"],
-            ),
+            Database(engine.connector(view.context, database_socket, settings.database.name), engine.name),
             _store(roles, stack, settings, secrets),
         )
 

@@ -20,11 +20,10 @@ from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
 from provisioner.resources.bucket import Bucket
 from provisioner.resources.bucketcount import Count, count
+from provisioner.resources.dbms import ROWS
 from provisioner.resources.paths import PathProbe
-from provisioner.resources.postgresql.rows import MOST, RowsProbe
 from provisioner.resources.unit import Service, UnitProbe, UnitState
-from provisioner.steps import version
-from provisioner.steps.postgres import chosen
+from provisioner.steps import dbms, version
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
@@ -145,10 +144,9 @@ def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:
 
 def _data(session: Session, view: View) -> list[dict[str, object]]:
     bucket = UsageProbe(view.settings.store.data or "/")
-    database = UsageProbe("/var/lib/postgresql")
-    rows = RowsProbe(
-        chosen(view.context).version, view.settings.database.name, "experiments", "runs", "lifecycle_stage"
-    )
+    engine = dbms.of(view.settings)
+    database = UsageProbe(engine.data)
+    rows = engine.rows(view.context, "experiments", "runs", "lifecycle_stage")
     seen = probe.look(session, [bucket, database, rows])
     found = _objects(session, view)
     counted = seen[rows]
@@ -163,7 +161,7 @@ def _data(session: Session, view: View) -> list[dict[str, object]]:
             **_used("database", database, seen[database]),
             "experiments": counted[0] if counted else None,
             "runs": counted[1] if counted else None,
-            "more_runs": counted[1] >= MOST if counted else None,
+            "more_runs": counted[1] >= ROWS if counted else None,
         },
     ]
 

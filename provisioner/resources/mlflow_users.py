@@ -7,7 +7,7 @@ import hashlib
 import http.client
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,6 @@ class UsersLook(Look[UsersState]):
     port: int
 
 
-@dataclass(frozen=True)
-class Database:
-    """Where the accounts are kept, for the one thing that the API does not do."""
-
-    port: int
-    name: str
-    user: str
-    password: Secret = field(repr=False)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Users(ClientResource):
     """Every account of `passwords` is there and none of `ended`; others are left alone.
@@ -71,7 +61,10 @@ class Users(ClientResource):
     tried: frozenset[str] = frozenset()
     port: int
     unit: str
-    database: Database = field(repr=False, compare=False)
+    database_port: int
+    connector: Callable[[Path], Callable[[], Any]] = field(repr=False, compare=False)
+    """For the one thing that the API does not do: the forwarded socket of the database's port gives a factory of
+    connections to where the accounts are kept."""
 
     @property
     def key(self) -> UsersLook:
@@ -168,29 +161,20 @@ class Users(ClientResource):
 
     def _reset(self, session: Session) -> None:
         """The operator's password, in the database: the API wants the one that is not known."""
-        import psycopg2
-
-        with session.forward(self.database.port) as way:
+        with session.forward(self.database_port) as way:
             try:
-                connection = psycopg2.connect(
-                    host=str(way.parent),
-                    port=self.database.port,
-                    dbname=self.database.name,
-                    user=self.database.user,
-                    password=self.database.password.reveal(),
-                    connect_timeout=10,
-                    options="-c statement_timeout=10000",
-                )
+                connection = self.connector(way)()
                 try:
-                    with connection, connection.cursor() as cursor:
+                    with connection.cursor() as cursor:
                         cursor.execute(_SET, (hashed(self.passwords[self.operator]), self.operator))
+                    connection.commit()
                 finally:
                     connection.close()
-            except psycopg2.Error as error:
+            except Exception as error:  # each driver has its own
                 raise ProvisionError(
                     f"the password of {self.operator} could not be set in MLflow's accounts",
                     why=printable(str(error)).strip()[:300],
-                    next="on the server: systemctl status postgresql",
+                    next="provision database",
                 ) from None
 
 

@@ -23,14 +23,22 @@ import time
 import warnings
 from typing import Any
 
-REFUSALS = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "Access denied")
+REFUSALS = (
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "Access denied",
+    "Unknown database",
+)
 
 
+FILLED = {"workspaces": 1}
+"""Table -> rows that MLflow's own migrations make."""
 NEXT = {
-    30: "start the database: systemctl status postgresql",
+    30: "start the database: look at its unit with systemctl status",
     31: "the role's password or rights differ from MLflow's settings: run the database step",
     32: "moving it needs a dump first and is the work of an upgrade",
-    33: "read the database's own log; PostgreSQL has undone what was begun",
+    33: "read the database's own log; what was begun is undone, or taken away by the next run while no table has a row",
 }
 
 
@@ -53,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
     url = sqlalchemy.engine.make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
     name = next((each.partition("=")[2] for each in arguments if each.startswith("accounts=")), "")
-    schema: Any = _Accounts() if name else _Runs(utils)
+    schema: Any = _Accounts(url.get_backend_name()) if name else _Runs(utils)
     if name:
         url = url.set(database=name)
     engine = utils.create_sqlalchemy_engine(url.render_as_string(hide_password=False))
@@ -77,6 +85,10 @@ def main(arguments: list[str]) -> int:
     if before == schema.head:
         print(f"schema {before} {schema.head}")
         return 0
+    # MySQL undoes no table: what a failed migration leaves cannot be gone on with ("Table already exists").
+    if engine.dialect.name == "mysql" and tables and (unfinished or schema.knows(before)) and not _used(engine, tables):
+        _drop(engine, sqlalchemy.inspect(engine).get_table_names())
+        before, unfinished = None, True
     if not unfinished and "migrate" not in arguments:
         return _failed(32, "the database holds another version's tables", f"schema {before}, wanted {schema.head}")
     try:
@@ -90,6 +102,35 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _quoted(engine: Any, table: str) -> Any:
+    return engine.dialect.identifier_preparer.quote_identifier(table)
+
+
+def _used(engine: Any, tables: list[str]) -> bool:
+    """A table has a row that no migration made."""
+    with engine.connect() as connection:
+        for table in tables:
+            most = FILLED.get(table, 0)
+            look = f"SELECT 1 FROM {_quoted(engine, table)} LIMIT {most + 1}"  # noqa: S608  quoted
+            if len(connection.exec_driver_sql(look).fetchall()) > most:
+                return True
+    return False
+
+
+def _drop(engine: Any, tables: list[str]) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
+        for table in tables:
+            connection.exec_driver_sql(f"DROP TABLE {_quoted(engine, table)}")
+        connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
+
+
+def _own_names(table: Any, connection: Any, **_: Any) -> None:
+    for key in table.foreign_key_constraints:
+        if key.name:
+            key.name = f"{key.name}_{table.name}"[:64]
+
+
 class _Runs:
     """The schema of runs, models and everything else."""
 
@@ -97,18 +138,35 @@ class _Runs:
         self.first = set(utils.InitialBase.metadata.tables)
         self.head = utils._get_latest_schema_revision()
         self.version, self.make, self.move = utils._get_schema_version, utils._initialize_tables, utils._upgrade_db
+        self._utils = utils
+
+    def knows(self, revision: Any) -> bool:
+        """Whether MLflow has a migration that ends at `revision`."""
+        config = self._utils._get_alembic_config(db_url="")
+        scripts = self._utils.ScriptDirectory.from_config(config)
+        return any(script.revision == revision for script in scripts.walk_revisions())
 
 
 class _Accounts:
-    """The schema of MLflow's own accounts. It is made in one transaction: there is no half of it."""
+    """The schema of MLflow's own accounts. It is made in one transaction: PostgreSQL has never half of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: str) -> None:
         # Importing it reads this file, which only the running service can see.
         os.environ.pop("MLFLOW_AUTH_CONFIG_PATH", None)
         self._utils: Any = importlib.import_module("mlflow.server.auth.db.utils")
-        scripts = self._utils.ScriptDirectory.from_config(self._utils._get_alembic_config(""))
+        self._scripts = self._utils.ScriptDirectory.from_config(self._utils._get_alembic_config(""))
         self.first: set[str] = set()
-        self.head = scripts.get_current_head()
+        if dialect == "mysql":
+            # What the first migration makes; a key of it has the name of another's, which MySQL refuses
+            # (error 1005, errno 121): each gets its table's name besides.
+            self.first = {"users", "experiment_permissions", "registered_model_permissions"}
+            sqlalchemy: Any = importlib.import_module("sqlalchemy")
+            sqlalchemy.event.listen(sqlalchemy.Table, "before_create", _own_names)
+        self.head = self._scripts.get_current_head()
+
+    def knows(self, revision: Any) -> bool:
+        """Whether there is a migration that ends at `revision`."""
+        return any(script.revision == revision for script in self._scripts.walk_revisions())
 
     def version(self, engine: Any) -> Any:
         with engine.connect() as connection:

@@ -62,9 +62,21 @@ def of_settings(wanted: bytes) -> Callable[[bytes], str]:
     return said
 
 
+def of_options(wanted: bytes) -> Callable[[bytes], str]:
+    """For our file among those of MySQL."""
+
+    def said(old: bytes) -> str:
+        from provisioner.resources.mysql import conf as options
+
+        own = options.parsed(wanted)
+        return of_values((name, value) for name, value in options.parsed(old).items() if own.get(name) != value)
+
+    return said
+
+
 def of_values(found: Iterable[tuple[str, str]]) -> str:
-    """For settings of PostgreSQL that override ours."""
-    return _table("[database] settings", found, checks.pg_setting)
+    """For settings of the database server that are not ours."""
+    return _table("[database] settings", found, checks.server_setting)
 
 
 def of_networks(old: Iterable[str]) -> str:

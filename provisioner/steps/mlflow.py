@@ -15,7 +15,6 @@ from provisioner.resources.answers import Ask, answers
 from provisioner.resources.drop_ins import DropInProbe, DropIns
 from provisioner.resources.file import Directory, File, Link
 from provisioner.resources.paths import PathProbe
-from provisioner.resources.postgresql.clusters import VERSIONS, Cluster
 from provisioner.resources.python_env import PythonEnv
 from provisioner.resources.rewrapped import Rewrapped
 from provisioner.resources.schema import Schema
@@ -26,6 +25,7 @@ from provisioner.secret_kinds import own_store
 from provisioner.settings import Settings
 from provisioner.steps import (
     Context,
+    dbms,
     far_database,
     keeping,
     mlflow_accounts,
@@ -39,7 +39,6 @@ from provisioner.steps.database import IDENTITY
 from provisioner.steps.mlflow_checks import IndexProbe, checks
 from provisioner.steps.mlflow_spool import ROOM
 from provisioner.steps.own_accounts import SITE
-from provisioner.steps.postgres import server, stopped
 from provisioner.values import dataclass
 
 UNIT = "mlflow-server.service"
@@ -81,7 +80,7 @@ class Mlflow:
         )
 
     def resources(self, context: Context) -> Sequence[Resource]:
-        venv = environment(context)
+        venv, engine = environment(context), dbms.of(context.settings)
         far = far_database.look(context, venv.path)
         unit = unit_file(context).encode()
         variables = mlflow_environment.text(context).encode()
@@ -133,14 +132,8 @@ class Mlflow:
                 id="schema:mlflow",
                 environment=venv.path,
                 env_file=ENVIRONMENT,
-                server=far or server(context),
-                # Not a new database itself: what makes the tables loads for some seconds and then waits for it.
-                # One that is only stopped is looked at first, and for that it must answer.
-                needs=(
-                    venv.id,
-                    "step:database" if far or stopped(context) else "package:postgresql",
-                    *_one_by_one(context),
-                ),
+                server=far or engine.server(context),
+                needs=(venv.id, "step:database" if far else engine.awaited(context), *_one_by_one(context)),
             ),
             *mlflow_accounts.before(context, venv),
             Service(
@@ -194,7 +187,7 @@ def environment(context: Context) -> PythonEnv:
 
 def _databases(context: Context, venv: PythonEnv) -> tuple[Probe[Any], ...]:
     far = far_database.look(context, venv.path)
-    return (far,) if far is not None else tuple(server(context, Cluster(version)) for version in VERSIONS)
+    return (far,) if far is not None else tuple(dbms.of(context.settings).servers(context))
 
 
 def _one_by_one(context: Context) -> tuple[str, ...]:
@@ -222,7 +215,7 @@ def unit_file(context: Context) -> str:
 
 def beside(context: Context) -> list[str]:
     """The units of this host that it works with."""
-    units = {"database": "postgresql.service", "store": f"{context.store_step}.service"}
+    units = {"database": dbms.of(context.settings).unit(context), "store": f"{context.store_step}.service"}
     if not own_store(context.settings):
         units.pop("store")
     return [unit for role, unit in units.items() if context.here.holds(role)]

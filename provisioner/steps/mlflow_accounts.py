@@ -5,13 +5,11 @@ from __future__ import annotations
 from provisioner import accounts
 from provisioner.engine.resource import Resource
 from provisioner.resources.file import File, NoFile
-from provisioner.resources.mlflow_users import Database, Users
+from provisioner.resources.mlflow_users import Users
 from provisioner.resources.python_env import PythonEnv
 from provisioner.resources.schema import Schema
 from provisioner.runtime import mlflow as runtime
-from provisioner.secrets import Secret
-from provisioner.steps import Context, mlflow_environment, own_accounts
-from provisioner.steps.postgres import PORT, server
+from provisioner.steps import Context, dbms, mlflow_environment, own_accounts
 
 UNIT = "mlflow-server.service"
 _ENVIRONMENT = "/etc/mlflow/mlflow.env"
@@ -22,7 +20,13 @@ def before(context: Context, venv: PythonEnv) -> tuple[Resource, ...]:
     if not own_accounts.wanted(context):
         return ()
     return (
-        File(id="file:mlflow-accounts", path=own_accounts.INI, content=own_accounts.ini(context).encode(), mode=0o600),
+        File(
+            id="file:mlflow-accounts",
+            path=own_accounts.INI,
+            content=own_accounts.ini(context).encode(),
+            mode=0o600,
+            hide=("database_uri",),
+        ),
         File(
             id="file:mlflow-admin",
             path=own_accounts.FIRST,
@@ -34,7 +38,7 @@ def before(context: Context, venv: PythonEnv) -> tuple[Resource, ...]:
             id="schema:accounts",
             environment=venv.path,
             env_file=_ENVIRONMENT,
-            server=server(context, database=own_accounts.database(context)),
+            server=dbms.of(context.settings).server(context, own_accounts.database(context)),
             head=runtime.ACCOUNTS_HEAD,
             accounts=True,
             needs=(venv.id, "step:database"),
@@ -55,7 +59,7 @@ def after(context: Context) -> tuple[Resource, ...]:
 
 def users(context: Context, tried: frozenset[str] = frozenset()) -> Users:
     """The accounts in MLflow; `tried`: those whose password must be the one of the secrets."""
-    user, password = context.settings.database.user, context.secrets.get("database.password") or Secret("")
+    engine = dbms.of(context.settings)
     return Users(
         id="accounts:mlflow",
         operator=accounts.OPERATOR,
@@ -64,6 +68,7 @@ def users(context: Context, tried: frozenset[str] = frozenset()) -> Users:
         tried=tried,
         port=mlflow_environment.PORT,
         unit=UNIT,
-        database=Database(PORT, own_accounts.database(context), user, password),
+        database_port=engine.port,
+        connector=lambda way: engine.connector(context, way, own_accounts.database(context), writes=True),
         needs=(f"unit:{UNIT}",),
     )

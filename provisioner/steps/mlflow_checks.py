@@ -13,9 +13,8 @@ from provisioner.resources.python_env import PythonEnv
 from provisioner.resources.unit import UnitProbe
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import pins, programs
-from provisioner.steps import Context, mlflow_environment, own_accounts, sizes
+from provisioner.steps import Context, dbms, mlflow_environment, own_accounts, sizes
 from provisioner.steps.mlflow_spool import room
-from provisioner.steps.postgres import state
 from provisioner.steps.storeports import foreign_unit
 from provisioner.values import dataclass
 
@@ -117,7 +116,7 @@ def _memory(context: Context) -> Check:
             "memory",
             "memory",
             "fail",
-            detail=f"{_gigabytes(size)}, MLflow with PostgreSQL and a store needs 1.0 GB at least",
+            detail=f"{_gigabytes(size)}, MLflow with a database and a store needs 1.0 GB at least",
             fix="use a server with 2 GB or more",
         )
     if not sizes.of(context).fits:
@@ -162,8 +161,8 @@ def _port(context: Context) -> Check:
 
 
 def _schema(context: Context) -> Iterable[Check]:
-    database = state(context).database
-    if database is None or database.revision in {"", runtime.SCHEMA_HEAD}:
+    database = dbms.of(context.settings).state(context).database
+    if database is None or database.unused or database.revision in {"", runtime.SCHEMA_HEAD}:
         return
     yield Check(
         "schema",

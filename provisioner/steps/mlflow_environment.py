@@ -9,8 +9,7 @@ from provisioner.assets import render
 from provisioner.door import Door
 from provisioner.secret_kinds import own_store
 from provisioner.secrets import Secret
-from provisioner.steps import Context, external_store, far_database, own_accounts, tls
-from provisioner.steps.database_uri import uri
+from provisioner.steps import Context, dbms, external_store, own_accounts, tls
 
 HOST = "127.0.0.1"
 PORT = 5500
@@ -104,9 +103,8 @@ def text(context: Context) -> str:
 
 
 def database_uri(context: Context) -> Secret:
-    """The database, with the role's password."""
-    password = secret(context, "database.password")
-    return Secret(uri(context.settings, context.settings.database.name, password, far_database.host(context)))
+    """Where the runs are."""
+    return dbms.of(context.settings).uri(context, context.settings.database.name)
 
 
 def allowed_hosts(door: Door) -> tuple[str, ...]:

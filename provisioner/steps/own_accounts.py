@@ -12,8 +12,7 @@ from provisioner import accounts
 from provisioner.assets import render
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
-from provisioner.steps import Context
-from provisioner.steps.database_uri import uri
+from provisioner.steps import Context, dbms
 
 APP = "--app-name basic-auth"
 """What the server is started with: there is no variable for it."""
@@ -43,24 +42,23 @@ def chosen(settings: Settings) -> bool:
 
 
 def database(context: Context) -> str:
-    """The database of the accounts; PostgreSQL's names have 63 characters at most."""
+    """The database of the accounts; names have 63 characters at most."""
     return f"{context.settings.database.name[:_NAMED]}_auth"
 
 
 def ini(context: Context) -> str:
-    """/etc/mlflow/basic_auth.ini. The database's password is not in it: the driver takes PGPASSWORD."""
-    where = uri(context.settings, database(context), None)
-    return render("mlflow-accounts.ini.j2", uri=where.replace("%", "%%"), operator=accounts.OPERATOR, kept=KEPT)
+    """/etc/mlflow/basic_auth.ini, without the database's password where the driver takes that from elsewhere."""
+    uri, _ = dbms.of(context.settings).accounts_uri(context, database(context))
+    text = uri.reveal().replace("%", "%%")
+    return render("mlflow-accounts.ini.j2", uri=text, operator=accounts.OPERATOR, kept=KEPT)
 
 
 def variables(context: Context) -> dict[str, str | Secret]:
     """What MLflow's environment has besides."""
     if not wanted(context):
         return {}
-    return {
-        "MLFLOW_AUTH_CONFIG_PATH": SEEN_INI,
-        "PGPASSWORD": context.secrets.get("database.password") or Secret(""),
-    }
+    _, besides = dbms.of(context.settings).accounts_uri(context, database(context))
+    return {"MLFLOW_AUTH_CONFIG_PATH": SEEN_INI, **besides}
 
 
 def first_start(context: Context) -> str:

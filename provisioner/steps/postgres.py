@@ -24,6 +24,7 @@ from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
 from provisioner.steps import Context, keeping, own_accounts, postgres_access, sizes
 from provisioner.steps.host_certificates import HostCertificate, leaf
+from provisioner.steps.postgres_answers import Answers
 from provisioner.steps.postgres_checks import checks
 from provisioner.values import dataclass
 
@@ -31,7 +32,7 @@ PORT = 5432
 
 
 @dataclass(frozen=True)
-class Postgres:
+class Postgres(Answers):
     """The distribution's PostgreSQL."""
 
     name: str = "postgres"
@@ -39,18 +40,21 @@ class Postgres:
     needs: tuple[str, ...] = ("certificates",)
     provides: str = "dbms"
     roles: tuple[str, ...] = ("database",)
+    engine: str = "postgresql"
+    port: int = PORT
+    data: str = "/var/lib/postgresql"
 
     def applies(self, settings: Settings) -> bool:
-        return settings.database.engine == "postgresql"
+        return settings.database.engine == self.engine
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
         """Of every version that a supported release has: which one it is need not be known before,
         and a run with nothing to change sees all with one exec."""
         found: list[Probe[Any]] = [ClustersProbe(), PackageProbe("postgresql"), UnitProbe("postgresql.service")]
+        found += self.servers(context)
         for version in clusters.VERSIONS:
             cluster = Cluster(version)
             found += [
-                server(context, cluster),
                 PackageProbe(f"postgresql-{version}"),
                 ClusterUnitProbe(cluster.unit),
                 PathProbe(cluster.conf),
@@ -232,11 +236,6 @@ def state(context: Context) -> ServerState:
     return context.known(server(context), DOWN)
 
 
-def stopped(context: Context) -> bool:
-    """There is a cluster, and its server does not answer."""
-    return bool(seen_clusters(context).found) and not state(context).running
-
-
 def settings(context: Context) -> dict[str, str]:
     """The settings of our file in conf.d, by name."""
     database, workers = context.settings.database, context.settings.mlflow.workers
@@ -304,8 +303,8 @@ def _limits(context: Context) -> str:
     own = sizes.of(context)
     return render(
         "postgresql/limits.conf.j2",
-        memory=own.postgres,
-        tasks=own.postgres_tasks,
+        memory=own.database,
+        tasks=own.database_tasks,
         allowed=sizes.allowed(postgres_access.clients(context)),
     )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from provisioner.secret_kinds import own_store
 from provisioner.settings import Settings
-from provisioner.steps import Context
+from provisioner.steps import Context, dbms
 from provisioner.topology import Here, addresses
 from provisioner.values import dataclass
 
@@ -18,11 +17,9 @@ _STEP = 16
 """MiB that every size is a multiple of."""
 _STORE_LEAST = 192
 """MiB; MinIO and SeaweedFS each take about 135 idle (measured)."""
-_POSTGRES_LEAST = 128
+_DATABASE_LEAST = 128
 _LAUNCHER, _WORKER = 290, 230
 """MiB of MLflow 3.17.2 that start and a worker may take: 434 with one, 690 with two (measured, PSS)."""
-_SHARED_BUFFERS = 128
-"""MiB, PostgreSQL's default."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Sizes:
 
     mlflow_tasks: int
     store_tasks: int
-    postgres_tasks: int
+    database_tasks: int
     proxy_tasks: int
     mlflow: int | None = None
     """MemoryMax; what the kernel kills is started again."""
@@ -39,7 +36,7 @@ class Sizes:
     """MemoryMax."""
     store_heap: int | None = None
     """GOMEMLIMIT: from there on the collector of Go works harder, before the kernel has to kill."""
-    postgres: int | None = None
+    database: int | None = None
     """MemoryHigh only: beyond it the server gets slow, while one killed backend would end every connection."""
     proxy: int | None = None
     """MemoryMax."""
@@ -54,31 +51,31 @@ def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None)
     unlimited = Sizes(
         mlflow_tasks=256 + 128 * workers,
         store_tasks=min(8192, 1024 + 512 * cores),
-        postgres_tasks=256 + 2 * max(100, workers * 30 + 35, _number(settings, "max_connections")),
+        database_tasks=256 + 2 * max(100, workers * 30 + 35, _number(settings, "max_connections")),
         proxy_tasks=64 + 64 * cores,
     )
     if memory <= 0:
         return unlimited
     size = nominal(memory)
     proxy = _whole(min(512, max(48, size // 32)))
-    postgres_least = max(_POSTGRES_LEAST, _buffers(settings) + 32) if here.holds("database") else 0
+    database_least = max(_DATABASE_LEAST, dbms.of(settings).buffers(settings) + 32) if here.holds("database") else 0
     store_least = _STORE_LEAST if here.holds("store") and own_store(settings) else 0
     room = size * 9 // 10 - proxy
     least = _LAUNCHER + _WORKER * workers
     # Half of it, where the store or the database wants the rest.
-    most = min(room - store_least - postgres_least, size * 9 // 20 if here.holds("store", "database") else room)
+    most = min(room - store_least - database_least, size * 9 // 20 if here.holds("store", "database") else room)
     mlflow = min(_mebibytes(settings.mlflow.memory), max(least, most)) if here.holds("mlflow") else 0
     rest = room - mlflow
-    store = max(store_least, min(rest // 2 if here.holds("database") else rest, rest - postgres_least))
-    postgres = max(postgres_least, rest - store)
+    store = max(store_least, min(rest // 2 if here.holds("database") else rest, rest - database_least))
+    database = max(database_least, rest - store)
     return replace(
         unlimited,
         mlflow=_whole(mlflow),
         store=_whole(store),
         store_heap=_whole(store * 3 // 4),
-        postgres=_whole(postgres),
+        database=_whole(database),
         proxy=proxy,
-        fits=mlflow + store + postgres <= room,
+        fits=mlflow + store + database <= room,
     )
 
 
@@ -138,13 +135,3 @@ def _mebibytes(setting: str) -> int:
 def _number(settings: Settings, name: str) -> int:
     text = settings.database.settings.get(name, "").strip()
     return int(text) if text.isdigit() and len(text) < 7 else 0
-
-
-def _buffers(settings: Settings) -> int:
-    """MiB of `shared_buffers`; without a unit it counts 8 KiB pages (PostgreSQL's documentation)."""
-    text = settings.database.settings.get("shared_buffers", "").strip()
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(kB|MB|GB|TB)?", text)
-    if match is None:
-        return _SHARED_BUFFERS
-    kibibytes = {"kB": 1, "MB": 1024, "GB": 1024**2, "TB": 1024**3}.get(match[2] or "", 8)
-    return max(_SHARED_BUFFERS, int(float(match[1]) * kibibytes) // 1024)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
 from dataclasses import replace
 from typing import Any
 
-from provisioner.secrets import Secret
 from provisioner.verify import direct
 from provisioner.verify.artifacts import FOLDER, LARGE
 from provisioner.verify.context import Context, Finding, Step
@@ -18,37 +17,17 @@ from provisioner.verify.s3 import StoreAccess, bucket_names, s3_code, s3_request
 from provisioner.verify.storefaults import blamed, down
 
 
-def postgresql(host: str, port: int, name: str, user: str, password: Secret) -> Callable[[], Any]:
-    """A factory of connections for `verify(database=...)`; `host` may be the directory of a
-    forwarded socket. Needs psycopg2, imported when it is called."""
-
-    def connect() -> Any:
-        import psycopg2
-
-        return psycopg2.connect(
-            host=host,
-            port=port,
-            dbname=name,
-            user=user,
-            password=password.reveal(),
-            connect_timeout=5,
-            options="-c statement_timeout=5000 -c default_transaction_read_only=on",
-        )
-
-    return connect
-
-
 def database_row(context: Context) -> str:
     """The run is in the stack's own database, read as MLflow's own role.
 
     A server whose environment file is missing starts on a fresh SQLite file in its working
     directory, and everything looks right through the API.
     """
-    connect = context.database
-    assert connect is not None
+    database = context.database
+    assert database is not None
 
     def look() -> tuple[Any, ...] | None:
-        connection = connect()
+        connection = database.connect()
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT experiment_id FROM runs WHERE run_uuid = %s", (context.run_id,))
@@ -60,13 +39,14 @@ def database_row(context: Context) -> str:
     try:
         row = bounded(context.deadline.within(10).remaining, look)
     except TimeoutError:
-        raise _unseen("no answer from the database within 10 s", "postgres") from None
+        raise _unseen("no answer from the database within 10 s", database.step) from None
     except Exception as error:
         text = clean(str(error), 200)
-        if "does not exist" in text and "runs" in text:
+        gone = re.search(r"does not exist|doesn't exist|Unknown database", text)
+        if gone and "runs" in text:
             row = None
         else:
-            step = "database" if "authentication" in text or "does not exist" in text else "postgres"
+            step = "database" if gone or re.search("authentication|Access denied", text) else database.step
             raise _unseen(text, step) from None
     if row is None:
         what = "MLflow writes into another database than this stack's: nothing logged now is in its backups."

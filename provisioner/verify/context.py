@@ -36,6 +36,16 @@ class Finding:
     fix: str | None = None
 
 
+@dataclass(frozen=True)
+class Database:
+    """The stack's database as MLflow's login sees it."""
+
+    connect: Callable[[], Any]
+    """A factory of DB-API connections."""
+    step: str
+    """The step that repairs its server."""
+
+
 @dataclass
 class Context:
     """What is known so far; later checks read what earlier ones found."""
@@ -43,7 +53,7 @@ class Context:
     target: Target
     api: Api
     deadline: Deadline
-    database: Callable[[], Any] | None = None
+    database: Database | None = None
     store: StoreAccess | None = None
     anonymous: Response | None = None
     answer: Answer | None = None

@@ -180,16 +180,18 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
 def _database(said: str, body: bytes) -> Fault:
     """MLflow passes its driver's own words on; they tell a stopped server from a refused role."""
     what = "MLflow is up and can do nothing: no run is logged, no list is shown; its own /health stays green."
+    # pymysql says its own name or MySQL's in everything but the refusals.
+    server = "mysql" if re.search(rb"pymysql|MySQL|MariaDB|Access denied|Unknown database", body) else "postgres"
     reasons = {
-        rb"authentication failed": ("the password of its role is not the database's", "database"),
+        rb"authentication failed|Access denied": ("the password of its role is not the database's", "database"),
         rb"not permitted to log in": ("its role may not log in", "database"),
-        rb"does not exist": ("its role, database or tables are gone", "database"),
+        rb"does(n't| not) exist|Unknown database": ("its role, database or tables are gone", "database"),
         rb"no pg_hba.conf entry": ("pg_hba.conf does not let it in", "postgres"),
-        rb"too many (clients|connections)": ("all connections are taken", "postgres"),
-        rb"starting up|shutting down": ("the database is starting or stopping", "postgres"),
-        rb"refused|No such file": ("the database does not run, or listens elsewhere", "postgres"),
+        rb"[tT]oo many (clients|connections)|max_user_connections": ("all connections are taken", server),
+        rb"starting up|shutting down": ("the database is starting or stopping", server),
+        rb"refused|No such file|Can't connect": ("the database does not run, or listens elsewhere", server),
     }
-    reason, step = next((r for pattern, r in reasons.items() if re.search(pattern, body)), ("", "postgres"))
+    reason, step = next((r for pattern, r in reasons.items() if re.search(pattern, body)), ("", server))
     why = "MLflow cannot use its database" + (f": {reason}." if reason else ".")
     owner = "start the database, then look at MLFLOW_BACKEND_STORE_URI"
     return Fault("database-down", said, what=what, why=why, step=step, owner=owner)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from provisioner.engine.check import Check
 from provisioner.values import dataclass
 from provisioner.verify import artifacts, behind, door, registry, tidy, tracking
 from provisioner.verify.api import Api
-from provisioner.verify.context import Context, Step, perform
+from provisioner.verify.context import Context, Database, Step, perform
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.s3 import StoreAccess
 from provisioner.verify.target import Target
@@ -44,16 +43,16 @@ class Outcome:
 def verify(
     target: Target,
     *,
-    database: Callable[[], Any] | None = None,
+    database: Database | None = None,
     store: StoreAccess | None = None,
     on_check: Callable[[Check], None] | None = None,
     budget_seconds: float = 60.0,
 ) -> Outcome:
     """Log a test run the way a client does and read everything back; raises nothing of the server's.
 
-    `database` gives a DB-API connection to the stack's database as MLflow's role (`postgresql` makes
-    such a factory), `store` is the object store as MLflow's user; each adds a check. `on_check` is
-    called as each check ends. Ends within `budget_seconds` whatever the server does.
+    `database` is the stack's database as MLflow's login sees it, `store` the object store as MLflow's
+    user; each adds a check. `on_check` is called as each check ends. Ends within `budget_seconds`
+    whatever the server does.
     """
     begun = time.monotonic()
     deadline = Deadline(max(1.0, budget_seconds - _RESERVE))

@@ -13,6 +13,8 @@ from model import FACTS, ModelHost, install, request, vault
 from provisioner import vault as vaults
 from provisioner.commands.view import View, look
 from provisioner.resources.facts import Facts
+from provisioner.resources.mysql import server as mysql
+from provisioner.resources.mysql.servers import Installed, InstalledProbe
 from provisioner.resources.package import PackageProbe, PackageState
 from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
 from provisioner.resources.postgresql.server import FileSetting, ServerProbe, ServerState, Setting
@@ -76,12 +78,36 @@ def guests(host: ModelHost) -> None:
     )
 
 
+def mysql_before(host: ModelHost) -> None:
+    """MySQL 8 with a life of its own, and the binary log that it keeps by default."""
+    host.put(InstalledProbe(), Installed("MySQL", initialised=True))
+    host.put(PackageProbe("mysql-server"), PackageState(True, "8.0.36"))
+    host.put(UnitProbe("mysql.service"), UnitState("loaded", "active", "running", "enabled", invocation="a"))
+    variables = {"max_connections": "60", "log_bin_trust_function_creators": "OFF", "bind_address": "127.0.0.1"}
+    host.put(
+        mysql.ServerProbe("mlflow", "mlflow"),
+        mysql.ServerState(running=True, version="8.0.36", port=3306, log_bin=True, variables=variables),
+    )
+
+
 EXAMPLES = {
     "seaweedfs": Example({"store.engine": "seaweedfs"}),
     "minio": Example({}, local={"store.binary": BUILD}),
     "direct": Example(
         {"store.engine": "seaweedfs", "artifacts.mode": "direct", "artifacts.prefix": "artifacts"},
         secrets={"store_client_key": "fakeclientkey", "store_client_secret": "fake" * 10},
+    ),
+    "mysql": Example(
+        {
+            "store.engine": "seaweedfs",
+            "database.engine": "mysql",
+            "database.name": "ml_runs",
+            "database.settings": {"innodb_buffer_pool_size": "1G", "ft_boolean_syntax": '+ -#<"x"'},
+            "access.auth": "mlflow",
+        }
+    ),
+    "mysql-guest": Example(
+        {"store.engine": "seaweedfs", "database.engine": "mysql"}, facts=UBUNTU, before=mysql_before
     ),
     "external": Example(
         {

@@ -74,7 +74,7 @@ def troubled(host: ModelHost) -> None:
 def planned(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Planned]:
     """One change of each kind."""
     found: dict[str, Planned] = {}
-    for name in ("guests", "seaweedfs", "tls", "external"):
+    for name in ("guests", "seaweedfs", "tls", "external", "mysql", "mysql-guest"):
         host, first, _ = made(name, monkeypatch, folder)
         changes = list(first.plan.changes)
         if name == "seaweedfs":

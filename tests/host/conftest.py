@@ -154,8 +154,9 @@ class Stack:
     @property
     def units(self) -> tuple[str, ...]:
         """Every service of the stack."""
-        version = self.on("ls /etc/postgresql").strip()
-        return (self.store_unit, f"postgresql@{version}-main.service", "mlflow-server.service", "nginx.service")
+        version = self.on("ls /etc/postgresql 2>/dev/null || :").strip()
+        database = f"postgresql@{version}-main.service" if version else "mariadb.service"
+        return (self.store_unit, database, "mlflow-server.service", "nginx.service")
 
     def lives(self) -> dict[str, str]:
         """Unit -> which start of it is running, since when, and how often systemd has restarted it."""

@@ -28,6 +28,11 @@ from provisioner.resources.drop_ins import DropInProbe
 from provisioner.resources.external_bucket import PlaceProbe
 from provisioner.resources.facts import Facts, FactsProbe
 from provisioner.resources.mark import HAD, MarkProbe, MarksProbe
+from provisioner.resources.mlflow_users import Users, UsersLook, UsersState
+from provisioner.resources.mysql import passwords
+from provisioner.resources.mysql import server as mysql
+from provisioner.resources.mysql.rows import RowsProbe as MysqlRowsProbe
+from provisioner.resources.mysql.servers import Installed, InstalledProbe
 from provisioner.resources.nginx import NginxBuild, NginxBuildProbe
 from provisioner.resources.package import Package, PackageProbe, PackageState
 from provisioner.resources.paths import ABSENT, PathProbe, PathState
@@ -73,6 +78,9 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     PackageProbe: PackageState(False),
     ClustersProbe: Clusters(),
     ServerProbe: DOWN,
+    InstalledProbe: Installed(candidate="MariaDB"),
+    mysql.ServerProbe: mysql.DOWN,
+    MysqlRowsProbe: (2, 1),
     BlobProbe: BlobState("absent"),
     UserProbe: UserState(False),
     TreeProbe: TreeState(),
@@ -91,6 +99,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     BucketLook: BucketState(),
     PolicyLook: PolicyState(),
     UserLook: StoreUserState(),
+    UsersLook: UsersState(),
 }
 """What a fresh Debian 12 shows."""
 
@@ -170,6 +179,8 @@ class ModelHost:
             return self.values[look]
         if isinstance(look, RemoteDatabase):
             return RemoteState(RemoteTables(0, "", f"{SYSTEM}:16385"))
+        if isinstance(look, mysql.ServerProbe) and self.value(InstalledProbe()).flavour:
+            return mysql.ServerState(running=True, port=3306, version="10.11.19")
         if isinstance(look, ServerProbe) and look.version in {c.version for c in self.value(ClustersProbe()).found}:
             return ServerState(running=True, port=5432, system=SYSTEM)
         kind = next(kind for kind in type(look).__mro__ if kind in BLANK)
@@ -232,6 +243,10 @@ class ModelHost:
         if isinstance(value, ServerState):
             database = value.database and replace(value.database, oid=16385)
             return replace(value, running=True, system=SYSTEM, database=database)
+        if isinstance(value, mysql.ServerState):
+            made = value.database and replace(value.database, identity="1795301209.353244927")
+            accounts = {host: replace(each, password=_kept(each.plugin)) for host, each in value.accounts.items()}
+            return replace(value, running=True, port=3306, version="10.11.19", database=made, accounts=accounts)
         if isinstance(value, PathState) and value.kind == "link":
             return replace(value, identity=f"1:{len(self.applied)}")
         if isinstance(value, UnitState) and isinstance(resource, Service):
@@ -242,6 +257,8 @@ class ModelHost:
 
     def _installed(self, package: str) -> None:
         """What a distribution's package brings."""
+        if package == "mariadb-server":
+            self.put(InstalledProbe(), Installed("MariaDB", ours=True, initialised=True))
         if package == "postgresql":
             self.put(ClustersProbe(), Clusters((self._cluster,), ours=True, installed=True))
             self.put(PackageProbe(f"postgresql-{self._cluster.version}"), PackageState(True, "1.0", ours=True))
@@ -306,6 +323,11 @@ class ModelHost:
         self.closed = True
 
 
+def _kept(plugin: str) -> Secret:
+    """What a server of MySQL's keeps of `vault`'s password."""
+    return Secret(passwords.stored(plugin, Secret("fake-database-password")).reveal().encode().hex())
+
+
 class _Held:
     """A lock that is given at once."""
 
@@ -356,7 +378,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *hosts: ModelHost) -> None:
     monkeypatch.setattr(batch, "compose", composed)
     monkeypatch.setattr(probe, "read", read)
     monkeypatch.setattr(batch, "read", read)
-    for kind in (Bucket, Policy, User):
+    for kind in (Bucket, Policy, User, Users):
         monkeypatch.setattr(kind, "look", lambda self, session: Seen({self.key: session.value(self.key)}))
         monkeypatch.setattr(kind, "perform", lambda self, session, change: session.make([Planned(self, change)]))
     monkeypatch.setattr("provisioner.commands.status.count", lambda store, session, bucket: Count(2, 5_000_000))

@@ -27,7 +27,7 @@ from provisioner.engine.probe import Seen
 from provisioner.engine.resource import Change
 from provisioner.errors import Exit, ProvisionError
 from provisioner.resources.file import File, NoFile
-from provisioner.resources.mlflow_users import Database, Users, UsersLook, UsersState, hashed
+from provisioner.resources.mlflow_users import Users, UsersLook, UsersState, hashed
 from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.postgresql.database import Database as Made
 from provisioner.resources.unit import UnitProbe, UnitState
@@ -201,7 +201,8 @@ def users(**more: Any) -> Users:
         operator="mlflow",
         port=5500,
         unit="mlflow-server.service",
-        database=Database(5432, "mlflow_auth", "mlflow", Secret("the database role's")),
+        database_port=5432,
+        connector=lambda way: lambda: None,
         **{"passwords": passwords, **more},
     )
 

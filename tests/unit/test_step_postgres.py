@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from provisioner.door import Door
 from provisioner.engine import plan
 from provisioner.engine.check import Check
@@ -23,7 +25,6 @@ from provisioner.secrets import Secret
 from provisioner.settings import effective
 from provisioner.steps import Context
 from provisioner.steps.database import STEP as DATABASE
-from provisioner.steps.database import login
 from provisioner.steps.postgres import STEP as POSTGRES
 from provisioner.steps.postgres import drop_in_path, limits_path, settings_file
 from provisioner.steps.postgres_access import CERTIFICATE, access
@@ -281,9 +282,12 @@ def test_several_clusters_are_told_with_the_one_that_is_used() -> None:
     assert "16/main is used (it is on port 5432)" in found["postgres-clusters"].detail
 
 
-def test_verify_logs_in_over_the_forwarded_socket() -> None:
-    arguments = login(context(), Path("/tmp/x/.s.PGSQL.5432"))
-    assert (arguments["host"], arguments["port"], arguments["user"]) == ("/tmp/x", 5432, "mlflow")
+def test_verify_logs_in_over_the_forwarded_socket_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("psycopg2.connect", lambda **arguments: given.update(arguments))
+    POSTGRES.connector(context(), Path("/tmp/x/.s.PGSQL.5432"), "mlflow")()
+    assert (given["host"], given["port"], given["user"]) == ("/tmp/x", 5432, "mlflow")
+    assert "default_transaction_read_only=on" in given["options"]
 
 
 def test_the_headline_says_version_origin_and_reach() -> None:

@@ -22,7 +22,7 @@ def of(memory: int, cores: int = 2, **flags: object) -> Sizes:
 
 
 def total(found: Sizes) -> int:
-    return sum(size or 0 for size in (found.mlflow, found.store, found.postgres, found.proxy))
+    return sum(size or 0 for size in (found.mlflow, found.store, found.database, found.proxy))
 
 
 @given(MEMORY, CORES, st.integers(1, 64), st.sampled_from(["256M", "3G", "12G", "4096G"]))
@@ -44,7 +44,7 @@ def test_two_workers_fit_on_two_gigabytes_and_one_on_one(memory: int) -> None:
 @given(MEMORY, CORES)
 def test_a_larger_host_never_gives_a_service_less(memory: int, cores: int) -> None:
     before, after = of(memory, cores), of(memory * 2, cores)
-    for name in ("mlflow", "store", "postgres", "proxy"):
+    for name in ("mlflow", "store", "database", "proxy"):
         assert getattr(before, name) <= getattr(after, name)
 
 
@@ -55,7 +55,7 @@ def test_another_kernel_that_reports_some_megabytes_less_changes_nothing(gigabyt
 
 
 @pytest.mark.parametrize(
-    ("reported", "mlflow", "store", "postgres", "proxy"),
+    ("reported", "mlflow", "store", "database", "proxy"),
     [
         (0.96, 512, 192, 160, 48),
         (1.92, 912, 416, 416, 64),
@@ -65,9 +65,9 @@ def test_another_kernel_that_reports_some_megabytes_less_changes_nothing(gigabyt
         (62.8, 3072, 27696, 27696, 512),
     ],
 )
-def test_the_sizes_of_common_hosts(reported: float, mlflow: int, store: int, postgres: int, proxy: int) -> None:
+def test_the_sizes_of_common_hosts(reported: float, mlflow: int, store: int, database: int, proxy: int) -> None:
     found = of(int(reported * GIB), mlflow__workers=1 if reported < 1 else 2)
-    assert (found.mlflow, found.store, found.postgres, found.proxy) == (mlflow, store, postgres, proxy)
+    assert (found.mlflow, found.store, found.database, found.proxy) == (mlflow, store, database, proxy)
     assert found.store_heap is not None
     assert found.store_heap < store
 
@@ -79,17 +79,17 @@ def test_a_server_of_one_gigabyte_is_too_small_for_two_workers() -> None:
 @pytest.mark.parametrize(("text", "least"), [("4GB", 4096), ("1.5GB", 1536), ("131072", 1024), ("2 GB", 128)])
 def test_postgresql_has_room_for_the_buffers_it_was_given(text: str, least: int) -> None:
     found = of(4 * GIB, database__settings={"shared_buffers": text})
-    assert found.postgres is not None
-    assert found.postgres >= least
+    assert found.database is not None
+    assert found.database >= least
 
 
 def test_every_connection_that_was_asked_for_may_be_a_process() -> None:
-    assert of(GIB, database__settings={"max_connections": "900"}).postgres_tasks > 900
-    assert of(GIB, mlflow__workers=64).postgres_tasks > 64 * 30
+    assert of(GIB, database__settings={"max_connections": "900"}).database_tasks > 900
+    assert of(GIB, mlflow__workers=64).database_tasks > 64 * 30
 
 
 def test_without_a_known_memory_there_are_no_limits() -> None:
-    assert of(0) == replace(of(0), mlflow=None, store=None, store_heap=None, postgres=None, proxy=None, fits=True)
+    assert of(0) == replace(of(0), mlflow=None, store=None, store_heap=None, database=None, proxy=None, fits=True)
 
 
 def test_a_closed_server_reaches_the_address_of_the_clients_or_of_its_name() -> None:

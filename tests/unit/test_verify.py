@@ -12,6 +12,7 @@ from fake_mlflow import FakeMlflow, Hook, Reply
 from provisioner.engine.check import Check
 from provisioner.secrets import Secret
 from provisioner.verify import context
+from provisioner.verify.context import Database
 from provisioner.verify.quick import quick
 from provisioner.verify.run import Outcome, verify
 from provisioner.verify.target import DirectStore, Target
@@ -277,15 +278,15 @@ def test_a_run_that_is_not_in_the_stacks_database_is_a_fault(start: Start) -> No
         def close(self) -> None:
             return
 
-    outcome = verify(Target(start().url), database=Connection)
+    outcome = verify(Target(start().url), database=Database(Connection, "postgres"))
     assert outcome.fault == "other-database"
     Connection.row = (1,)
-    assert verify(Target(start().url), database=Connection).ok
+    assert verify(Target(start().url), database=Database(Connection, "postgres")).ok
 
     def refuses() -> Connection:
         raise RuntimeError('FATAL: password authentication failed for user "mlflow"\nDETAIL')
 
-    outcome = verify(Target(start().url, repair=""), database=refuses)
+    outcome = verify(Target(start().url, repair=""), database=Database(refuses, "postgres"))
     assert (outcome.fault, outcome.next) == ("database", "provision database")
 
 

@@ -8,16 +8,14 @@ from typing import ClassVar, Self
 from provisioner import assets
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word
+from provisioner.resources.dbms import ROWS
 from provisioner.resources.postgresql import psql
 from provisioner.values import dataclass
-
-MOST = 1_000_000
-"""Rows are counted up to here."""
 
 
 @dataclass(frozen=True)
 class RowsProbe(Probe[tuple[int, int] | None]):
-    """Rows of two tables of a database, each at most MOST; None where they could not be counted."""
+    """Rows of two tables of a database, each at most ROWS; None where they could not be counted."""
 
     version: str
     """Of the cluster VERSION/main."""
@@ -33,7 +31,7 @@ class RowsProbe(Probe[tuple[int, int] | None]):
     def fragment(cls, probes: Sequence[Self]) -> str:
         lines = [psql.READ_ONLY]
         for number, p in enumerate(probes):
-            variables = {"one": p.one, "other": p.other, "kept": p.kept, "most": str(MOST)}
+            variables = {"one": p.one, "other": p.other, "kept": p.kept, "most": str(ROWS)}
             lines.append(
                 f"(\n{psql.functions(p.version)}\n{psql.find_port(p.version)}\n"
                 f'[ -n "$port" ] || exit 0\n'

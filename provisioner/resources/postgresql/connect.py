@@ -1,0 +1,30 @@
+"""PostgreSQL from the operator's machine, through a forwarded socket, as the role that MLflow has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from provisioner.secrets import Secret
+
+
+def connector(
+    socket: Path, database: str, user: str, password: Secret, *, seconds: int = 5, writes: bool = False
+) -> Callable[[], Any]:
+    """A factory of DB-API connections; `socket` is the Unix socket that is forwarded to the server's port."""
+
+    def connect() -> Any:
+        import psycopg2
+
+        return psycopg2.connect(
+            host=str(socket.parent),
+            port=int(socket.name.rpartition(".")[2]),
+            dbname=database,
+            user=user,
+            password=password.reveal(),
+            connect_timeout=seconds,
+            options=f"-c statement_timeout={seconds}000 -c default_transaction_read_only={'off' if writes else 'on'}",
+        )
+
+    return connect

@@ -1,0 +1,163 @@
+"""The step `mysql`, and what other steps get from it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from provisioner import checks
+from provisioner.door import Door
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Seen
+from provisioner.resources.facts import Facts, Listener
+from provisioner.resources.file import File
+from provisioner.resources.mysql.account import Account
+from provisioner.resources.mysql.server import DatabaseState, ServerState
+from provisioner.resources.mysql.servers import MARIADB, Installed, InstalledProbe
+from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.secrets import Secret
+from provisioner.settings import effective
+from provisioner.steps import Context, dbms, mlflow_environment
+from provisioner.steps.database import STEP as DATABASE
+from provisioner.steps.mysql import STEP as MYSQL
+from provisioner.steps.mysqld.database import clients
+from provisioner.steps.mysqld.server import settings_file
+
+DOOR = Door("http", "10.151.0.1", 5000, ("10.151.0.1",))
+SECRETS = {"database.password": Secret("correct/horse@battery")}
+
+
+def context(seen: Seen | None = None, facts: Facts | None = None, **flags: Any) -> Context:
+    flags = {"database__engine": "mysql", **flags}
+    settings = effective({name.replace("__", "."): value for name, value in flags.items()}, {})
+    return Context(settings, facts or Facts(), SECRETS, DOOR, seen or Seen())
+
+
+def there(*, ours: bool = True, initialised: bool = True, **state: Any) -> Seen:
+    found = {InstalledProbe(): Installed("MariaDB", ours=ours, initialised=initialised)}
+    server = ServerState(running=True, port=3306, version="10.11.19", **state)
+    return Seen({**found, MYSQL.server(context()): server, UnitProbe(MARIADB.unit): UnitState("loaded", "active")})
+
+
+def found(of: Context) -> dict[str, Check]:
+    return {check.id: check for check in MYSQL.preflight(of)}
+
+
+def test_the_settings_decide_which_engine_the_other_steps_ask() -> None:
+    assert dbms.of(effective({}, {})).name == "postgres"
+    assert dbms.of(context().settings) is MYSQL
+    assert dbms.of(context().settings).unit(context()) == "mariadb.service"
+    assert dbms.of(context().settings).unit(context(facts=Facts(distribution="ubuntu"))) == "mysql.service"
+
+
+def test_the_address_names_the_driver_and_the_password_is_quoted() -> None:
+    uri = mlflow_environment.database_uri(context())
+    assert uri.reveal() == "mysql+pymysql://mlflow:correct%2Fhorse%40battery@127.0.0.1:3306/mlflow?charset=utf8mb4"
+    assert "correct" not in repr(uri)
+
+
+def test_mlflow_logs_in_from_this_host_and_from_what_is_allowed() -> None:
+    assert clients(context()) == ("127.0.0.1", "localhost")
+    more = clients(context(database__allow=("10.151.0.0/24", "192.0.2.7/32", "2001:db8::7/128")))
+    assert more[2:] == ("10.151.0.0/255.255.255.0", "192.0.2.7", "2001:db8::7")
+
+
+def test_it_listens_beyond_loopback_only_when_somebody_is_let_in() -> None:
+    assert "bind_address = 127.0.0.1\n" in settings_file(context())
+    assert "bind_address = *\n" in settings_file(context(database__allow=("10.151.0.0/24",)))
+
+
+def test_mysql_with_its_binary_log_trusts_functions_and_mariadb_without_does_not() -> None:
+    assert "log_bin_trust" in settings_file(context(facts=Facts(distribution="ubuntu")))
+    assert "log_bin_trust" not in settings_file(context())
+    assert "log_bin_trust" in settings_file(context(there(log_bin=True)))
+
+
+def test_the_login_has_room_for_every_connection_of_mlflow() -> None:
+    (account,) = (r for r in DATABASE.resources(context(mlflow__workers=6)) if isinstance(r, Account))
+    assert account.limit == 195
+    assert "max_connections = 215\n" in settings_file(context(mlflow__workers=6))
+
+
+def test_with_accounts_of_mlflows_own_there_are_two_databases() -> None:
+    of = context(access__auth="mlflow")
+    names = {r.id for r in DATABASE.resources(of)}
+    assert names >= {"database:mlflow", "database:mlflow_auth", "file:accounts.identity"}
+    (account,) = (r for r in DATABASE.resources(of) if isinstance(r, Account))
+    assert account.databases == ("mlflow", "mlflow_auth")
+
+
+def test_a_guest_gets_no_package_no_hardening_and_no_file_that_says_nothing() -> None:
+    of = context(there(ours=False, variables={"max_connections": "500"}))
+    assert [r.id for r in MYSQL.resources(of)] == ["unit:mariadb.service"]
+    short = context(there(ours=False, variables={"max_connections": "60"}))
+    (file,) = (r for r in MYSQL.resources(short) if isinstance(r, File))
+    assert b"max_connections = 95" in file.content
+    assert b"bind_address" not in file.content
+
+
+@pytest.mark.parametrize(
+    ("flags", "id"),
+    [
+        ({"database__name": "mysql"}, "mysql-names"),
+        ({"database__user": "root"}, "mysql-names"),
+        ({"database__user": "u" * 33}, "mysql-names"),
+        ({"database__allow": ("10.151.0.0/24",)}, "mysql-clients"),
+    ],
+)
+def test_what_mysql_cannot_take_is_refused_before_anything_is_changed(flags: dict[str, Any], id: str) -> None:
+    assert found(context(**flags))[id].status == "fail"
+
+
+def test_a_port_that_somebody_else_has_is_refused() -> None:
+    taken = Facts(listeners=(Listener("127.0.0.1", 3306, "docker-proxy"),))
+    assert found(context(facts=taken))["mysql-port"].status == "fail"
+    own = Facts(listeners=(Listener("127.0.0.1", 3306, "mariadbd"),))
+    assert found(context(there(), facts=own))["mysql-port"].status == "ok"
+
+
+def test_data_that_is_gone_is_not_begun_anew() -> None:
+    assert "mount or restore" in (found(context(there(initialised=False)))["mysql-data"].fix or "")
+
+
+def test_an_administrator_with_a_password_is_told_what_to_do() -> None:
+    seen = there().put(MYSQL.server(context()), ServerState(error="Access denied for user 'root'@'localhost'"))
+    check = found(context(seen))["mysql-admin"]
+    assert "Access denied" in check.detail
+    assert "unix_socket" in (check.fix or "")
+
+
+def test_full_tables_that_tell_no_case_apart_are_refused() -> None:
+    seen = there(database=DatabaseState(columns=3, used=True))
+    assert found(context(seen))["database-collation"].status == "fail"
+
+
+def test_a_running_server_that_was_told_something_else_is_reported() -> None:
+    assert found(context(there(variables={"max_connections": "999"})))["mysql-override"].status == "warn"
+    same = {"max_connections": "151", "skip_name_resolve": "1"}
+    assert "mysql-override" not in found(context(there(variables=same)))
+
+
+@pytest.mark.parametrize(("text", "size"), [("1G", 1024), ("268435456", 256), ("8M", 128), ("", 128), ("x", 128)])
+def test_the_buffer_pool_counts_for_the_memory_it_may_use(text: str, size: int) -> None:
+    assert MYSQL.buffers(context(database__settings={"innodb_buffer_pool_size": text}).settings) == size
+
+
+def test_settings_that_decide_what_the_server_is_are_not_the_operators() -> None:
+    for name in ("datadir", "init_file", "skip_grant_tables", "loose_x", "bind_address", "collation_server"):
+        with pytest.raises(ValueError, match=f"{name} is not free"):
+            checks.server_setting(name, "1")
+    assert checks.server_setting("innodb_buffer_pool_size", "1G") == "1G"
+
+
+def test_a_stack_with_postgresql_imports_nothing_of_it() -> None:
+    program = (
+        "import sys; from provisioner.steps import registry, dbms; from provisioner.settings import effective; "
+        "registry(); dbms.of(effective({}, {})); "
+        "print([m for m in sys.modules if 'pymysql' in m or 'resources.mysql' in m or 'steps.mysqld.' in m])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n"
