@@ -24,6 +24,8 @@ from provisioner.lab import hosts, layers
 from provisioner.lab.host import LabHost
 from provisioner.lab.identity import PRIVATE_KEY
 
+from .clients import Client, install
+
 MINIO = os.environ.get("PROVISION_TEST_MINIO", "")
 ENGINES = ("seaweedfs", "minio")
 VERBOSE = ("LogLevel VERBOSE",)
@@ -255,6 +257,14 @@ def stack(made: Stack) -> Stack:
     """A provisioned stack, as new at the start of a module."""
     made.rewind()
     return made
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """Another machine than any server, with MLflow's client library and nothing of the tool."""
+    with hosts.running(f"t-client-{LANE}", f"10.151.0.{int(LANE) + 3}", cache=True) as host:
+        install(host)
+        yield Client(host)
 
 
 @pytest.fixture

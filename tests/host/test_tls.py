@@ -15,21 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certs import Authority
+from certs import Authority, written
 
 from provisioner.certificates import handshake
 from provisioner.certificates.inspect import bundle
 from provisioner.certificates.material import Material
 from provisioner.lab import hosts
-from provisioner.lab.host import LabHost
 
-from .conftest import FIRST_RUN, LANE, Ran, Stack
-from .test_client import BACK, SCRIPT, python, work
-
-__all__ = ["python"]
+from .clients import Client
+from .conftest import FIRST_RUN, Ran, Stack
 
 TLS = "/etc/provision/tls"
-CA = "/root/ca.pem"
 
 
 class Secure:
@@ -73,13 +69,6 @@ class Secure:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[LabHost]:
-    """Another machine; it has nothing of the tool."""
-    with hosts.running("t-tls-client", f"10.151.0.{int(LANE) + 3}", cache=True) as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
 def secure(stack: Stack) -> Secure:
     """The stack that had no TLS, with a root of its own."""
     planned = stack.run("plan", "--set", "access.tls=internal", "--json")
@@ -104,24 +93,15 @@ def test_switching_it_on_is_told_verified_and_leaves_nothing_to_do(secure: Secur
 
 
 def test_a_client_on_another_machine_needs_what_env_says_and_nothing_else(
-    secure: Secure, stack: Stack, client: LabHost, python: str, tmp_path: Path
+    secure: Secure, stack: Stack, client: Client, tmp_path: Path
 ) -> None:
-    told = stack.run("env", "--ca", str(tmp_path / "ca.pem"))
+    path = tmp_path / "ca.pem"
+    told = stack.run("env", "--ca", str(path))
     assert told.code == 0, told.err
     for name in ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
-        assert f"export {name}={tmp_path / 'ca.pem'}\n" in told.out
-    shutil.copy(tmp_path / "ca.pem", client.root / CA.lstrip("/"))
-    settings = told.out.replace(str(tmp_path / "ca.pem"), CA)
-    trained = work(client, python, settings, SCRIPT)
-    back = work(client, python, settings, BACK, trained["run"])
-    assert back["sha256"] == trained["sha256"]
-    assert back["answers"] == trained["answers"]
-    without = "\n".join(line for line in settings.splitlines() if CA not in line)
-    refused = client.exec(
-        f"{without}\nexport MLFLOW_HTTP_REQUEST_MAX_RETRIES=0\n{python} -c 'import mlflow; mlflow.search_experiments()'"
-    )
-    assert refused.rc != 0
-    assert "CERTIFICATE_VERIFY_FAILED" in refused.stdout + refused.stderr
+        assert f"export {name}={path}\n" in told.out
+    done = client.round_trip(client.trusting(told.out, path))
+    assert done["got"] == done["given"]
 
 
 def test_only_modern_tls_is_spoken_and_the_chain_is_whole(secure: Secure, stack: Stack, tmp_path: Path) -> None:
@@ -222,14 +202,6 @@ def test_what_was_altered_on_the_host_is_made_anew(secure: Secure, stack: Stack)
 @pytest.fixture(scope="module")
 def authority() -> Authority:
     return Authority.new()
-
-
-def written(folder: Path, key: bytes, *certificates: bytes) -> str:
-    """Files of a certificate, as the setting that names them."""
-    folder.mkdir(exist_ok=True)
-    (folder / "key.pem").write_text(Authority.key_pem(key))
-    (folder / "cert.pem").write_text("".join(map(ssl.DER_cert_to_PEM_cert, certificates)))
-    return f'access.tls={{cert = "{folder}/cert.pem", key = "{folder}/key.pem", ca = "{folder}/ca.pem"}}'
 
 
 def test_a_certificate_that_clients_would_refuse_is_refused_before_anything_changes(

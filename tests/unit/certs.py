@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -115,3 +116,11 @@ class Authority:
         )
         certificate = builder.sign(self.key, hashes.SHA256())
         return der(key), certificate.public_bytes(Encoding.DER)
+
+
+def written(folder: Path, key: bytes, *certificates: bytes) -> str:
+    """Files of a certificate, as the setting that names them; `ca.pem` is the caller's."""
+    folder.mkdir(exist_ok=True)
+    (folder / "key.pem").write_text(Authority.key_pem(key))
+    (folder / "cert.pem").write_text("".join(map(ssl.DER_cert_to_PEM_cert, certificates)))
+    return f'access.tls={{cert = "{folder}/cert.pem", key = "{folder}/key.pem", ca = "{folder}/ca.pem"}}'
