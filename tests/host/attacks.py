@@ -5,7 +5,7 @@ Tables, no judgement: tests/host/test_attacks.py says what may come of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,7 +14,8 @@ BUCKET = "mlflow"
 
 @dataclass(frozen=True)
 class Attack:
-    """Bytes for one connection. `{auth}` stands for the login's header, `{host}` for the server's authority."""
+    """Bytes for one connection. `{auth}` stands for the login's header, `{host}` for the server's authority,
+    `{scheme}` for http or https, whichever clients use."""
 
     name: str
     data: bytes
@@ -201,6 +202,7 @@ LOCAL = (
     "X-Real-IP: 127.0.0.1",
     "X-Client-IP: 127.0.0.1\r\nTrue-Client-IP: 127.0.0.1\r\nCF-Connecting-IP: 127.0.0.1",
     "X-Forwarded-Host: localhost\r\nX-Forwarded-Port: 5500",
+    "X-Forwarded-Proto: ftp\r\nx-forwarded-proto: file",
     "X-Forwarded-Prefix: /ajax-api/3.0/mlflow/assistant",
     "X-Script-Name: /ajax-api/3.0/mlflow/assistant\r\nScript-Name: /x",
     "X-Original-URL: /ajax-api/3.0/mlflow/assistant/config\r\nX-Rewrite-URL: /ajax-api/3.0/mlflow/assistant/config",
@@ -245,3 +247,25 @@ def assistant_roads() -> Iterator[Attack]:
 
 
 METRICS = ("/metrics", "/metrics/", "//metrics", "/%6detrics", "/metrics?x", "/./metrics", "/x/../metrics")
+
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    lambda path: f"/{path}",
+    lambda path: f"{path}/",
+    lambda path: f"/%{ord(path[1:2] or '.'):02x}{path[2:]}",
+    lambda path: path.upper(),
+    lambda path: f"{path}?/health",
+    lambda path: f"{path};/health",
+    lambda path: f"/health/..{path}",
+    lambda path: f"/static-files/..%2f{path[1:]}",
+    lambda path: f"/static-files/..;{path}",
+)
+NO_LOGINS = (
+    "X-Login: none",
+    "Authorization: Basic",
+    "Authorization: Basic ~~~~",
+    "Authorization: Bearer x",
+    "Authorization: Digest username=mlflow",
+    "Authorization: AWS4-HMAC-SHA256 Credential=x",
+)
+WRONG = (b"mlflow:", b":", b"mlflow", b"nobody:x", b"mlflow\0:x", b"\xff:\xff")
+"""Logins that MLflow looks up; it takes its time for each."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -72,15 +72,12 @@ def start(host: LabHost) -> None:
     host.check(f"i=0; until [ -s {_KEPT} ]; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done")
 
 
-def heard(host: LabHost, bucket: str) -> list[Head]:
-    """Everything since `start`, in no order between connections; waits until a request made now was heard."""
+def heard(host: LabHost, bucket: str, get: Callable[[str], object]) -> list[Head]:
+    """Everything since `start`, in no order between connections; waits until a request made now (by `get`, of a
+    path) was heard."""
     mark = f"/{bucket}/mark-{time.monotonic_ns()}"
     for _ in range(100):
-        with socket.create_connection((host.address, 5000), 5) as sock:
-            sock.sendall(f"GET {mark} HTTP/1.1\r\nHost: {host.address}:5000\r\nConnection: close\r\n\r\n".encode())
-            sock.settimeout(10)
-            while sock.recv(65536):
-                pass
+        get(mark)
         found = _streams(host)
         if any(mark.encode() in data for _, data in found):
             return [head for port, data in found for head in parse(port, data)]

@@ -6,149 +6,107 @@ What nginx passed on is heard on the host's loopback (tests/host/ear.py): the an
 from __future__ import annotations
 
 import base64
-import http.client
-import re
-import socket
 import zlib
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from . import attacks, ear, smuggling
+from . import attacks, ear, routes, smuggling
 from .attacks import BUCKET, Attack
 from .conftest import Stack
 from .s3sign import Keys, presigned, signed
-
-REFUSED = {400, 401, 403, 404, 405, 408, 411, 412, 413, 414, 416, 417, 421, 422, 431, 494, 500, 501, 505}
-MOST = 2_000_000
-"""Bytes of an answer that are read."""
+from .siege import MOST, REFUSED, Front
 
 
-@dataclass(frozen=True)
-class Answered:
-    attack: Attack
-    data: bytes
-
-    @property
-    def statuses(self) -> list[int]:
-        return [int(code) for code in re.findall(rb"HTTP/1\.[01] ([0-9]{3})", self.data)]
-
-    @property
-    def server_s(self) -> bool:
-        """From MLflow or the store, with what was asked for."""
-        return b"HTTP/1.1 20" in self.data and b"x-amz-request-id" in self.data.lower()
-
-
-def send(stack: Stack, attack: Attack) -> Answered:
-    """The attack on a connection of its own; reads what comes until the end or until nothing more comes."""
-    login = base64.b64encode(f"mlflow:{stack.secret('login')}".encode())
-    data = attack.data.replace(b"{auth}", b"Authorization: Basic " + login)
-    data = data.replace(b"{host}", f"{stack.address}:5000".encode())
-    got = b""
-    with socket.create_connection((stack.address, 5000), 10) as sock:
-        sock.settimeout(attack.wait)
-        try:
-            sock.sendall(data)
-            while len(got) < MOST and (piece := sock.recv(65536)):
-                got += piece
-        except OSError:  # closed on us, or nothing more came
-            pass
-    return Answered(attack, got)
-
-
-def send_all(stack: Stack, table: Iterable[Attack]) -> list[Answered]:
-    with ThreadPoolExecutor(24) as pool:
-        return list(pool.map(lambda attack: send(stack, attack), table))
-
-
-@pytest.fixture(scope="module")
-def heard(stack: Stack) -> Iterator[Stack]:
+@pytest.fixture(scope="module", params=[("password", False), ("mlflow", True)], ids=["nginx-asks", "mlflow-asks-tls"])
+def front(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Front]:
+    """A way in, listened to behind it. With MLflow's own accounts nginx passes on what it would have asked about."""
+    auth, tls = request.param
+    chosen = ("--set", f"access.auth={auth}", "--set", f"access.tls={'internal' if tls else 'off'}")
+    ran = stack.run("--json", *chosen, timeout=400)
+    assert ran.code == 0, ran.out + ran.err
+    stack.on(": >/var/log/nginx/provision-mlflow.access.log")  # what follows is compared with it
     ear.start(stack.host)
-    yield stack
+    yield Front(stack, auth, tls, thin=7 if auth == "mlflow" else 1)
     ear.stop(stack.host)
 
 
-def judged(stack: Stack) -> tuple[list[ear.Head], list[ear.Head]]:
-    """What MLflow and what the store got; every request of it judged."""
-    heads = ear.heard(stack.host, BUCKET)
-    to_mlflow = [head for head in heads if head.port == ear.MLFLOW]
-    to_store = [head for head in heads if head.port == ear.STORE]
-    assert [head for head in to_store if not of_the_bucket(head, stack)] == []
-    assert [head for head in to_mlflow if not fit_for_mlflow(head, stack)] == []
-    assert [head for head in heads if "smuggled" in head.target] == []
-    return to_mlflow, to_store
-
-
-def of_the_bucket(head: ear.Head, stack: Stack) -> bool:
-    parts = re.split(r"[/\\]", head.path)
-    return (
-        re.match(rf"/{BUCKET}(/|\?|$)", head.target) is not None
-        and not {".", ".."}.intersection(part.partition(";")[0] for part in parts)
-        and head.method in {"GET", "HEAD", "PUT", "POST", "DELETE"}
-        and head.all("host") == [f"{stack.address}:5000"]
-        and not any(value.startswith("Basic") for value in head.all("authorization"))
-    )
-
-
-CLIENT = "10.151.0.254"
-
-
-def fit_for_mlflow(head: ear.Head, stack: Stack) -> bool:
-    path = re.sub("/+", "/", head.path).lower()
-    addresses = {CLIENT, stack.address, "127.0.0.1"}
-    return (
-        re.match(r"/(ajax-)?api/[^/]+/mlflow/assistant(/|$)", path) is None
-        and re.match(r"/metrics(/|$)", path) is None
-        and not {".", ".."}.intersection(head.path.split("/"))
-        and len(head.all("host")) == 1
-        and len(head.all("x-forwarded-for")) == 1
-        and set(head.all("x-forwarded-for")) < addresses
-        and head.all("x-forwarded-for") == head.all("x-real-ip")
-        and not any(head.all(name) for name in ("forwarded", "x-forwarded-host", "x-forwarded-prefix", "authorization"))
-        and not any(head.all(name) for name in ("upgrade", "expect", "x-forwarded-port"))
-    )
-
-
-def test_no_road_leads_to_the_stores_other_doors(heard: Stack) -> None:
+def test_no_road_leads_to_the_stores_other_doors(front: Front) -> None:
     table = list(attacks.store_roads())
     assert len(table) > 500
-    answers = send_all(heard, table)
+    answers = front.send_all(front.some(table))
     assert [answer.attack.name for answer in answers if answer.server_s] == []
-    _, to_store = judged(heard)
+    _, to_store = front.judged()
     assert to_store, "some of them are names of objects, and the store refused those"
 
 
-def test_the_assistant_is_closed_to_every_spelling_and_every_header(heard: Stack) -> None:
-    answers = send_all(heard, attacks.assistant_roads())
+def test_the_assistant_is_closed_to_every_spelling_and_every_header(front: Front) -> None:
+    answers = front.send_all(attacks.assistant_roads())
     plain = [answer for answer in answers if f" {attacks.ASSISTANT[0]} HTTP".encode() in answer.attack.data]
     assert {status for answer in plain for status in answer.statuses} <= {400, 403}
-    judged(heard)
+    front.judged()
 
 
-def test_metrics_are_closed(heard: Stack) -> None:
-    answers = send_all(heard, [Attack(path, attacks.request("GET", path)) for path in attacks.METRICS])
+def test_metrics_are_closed(front: Front) -> None:
+    answers = front.send_all([Attack(path, attacks.request("GET", path)) for path in attacks.METRICS])
     assert {status for answer in answers for status in answer.statuses} <= {400, 403, 404}
-    judged(heard)
+    front.judged()
 
 
-def test_no_request_hides_in_another_one(heard: Stack) -> None:
+OPEN = {
+    "password": {"/health"},
+    # How a server is set up, which clients ask before they log in; nothing of what is in it.
+    "mlflow": {"/health", "/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"},
+}
+
+
+def _without_login(method: str, path: str, header: str) -> Attack:
+    data = attacks.request(method, path, header).replace(b"{auth}\r\n", b"")
+    return Attack(f"{method} {path} {header}", data, wait=60)
+
+
+def test_without_a_login_nothing_of_mlflow_s_is_given_at_any_of_its_addresses(front: Front) -> None:
+    """As written for and in another spelling, without a login and with what is none."""
+    table = []
+    for number, (method, route) in enumerate(routes.routes(front.stack.host)):
+        other = attacks.SPELLINGS[number % len(attacks.SPELLINGS)](route)
+        for path in (route, other) if number % 3 == 0 else (route,):
+            if path not in OPEN[front.auth]:
+                table.append(_without_login(method, path, attacks.NO_LOGINS[number % len(attacks.NO_LOGINS)]))
+    assert len(table) > 500
+    table = front.some(table)
+    wrong = [f"Authorization: Basic {base64.b64encode(login).decode()}" for login in attacks.WRONG]
+    table += [_without_login("GET", path, login) for path in ("/", "/api/2.0/mlflow/users/list") for login in wrong]
+    answers = front.send_all(table)
+    assert {answer.attack.name: answer.statuses for answer in answers if not answer.refused} == {}
+    front.judged()
+
+
+def test_no_request_hides_in_another_one(front: Front) -> None:
     table = list(smuggling.smuggled())
     assert len(table) > 300
-    answers = send_all(heard, table)
+    answers = front.send_all(front.some(table))
     assert [answer.attack.name for answer in answers if answer.server_s] == []
-    judged(heard)
+    front.judged()
 
 
-def test_what_is_not_quite_http_is_refused_or_made_plain(heard: Stack) -> None:
-    answers = send_all(heard, smuggling.odd())
+def test_what_is_not_quite_http_is_refused_or_made_plain(front: Front) -> None:
+    answers = front.send_all(smuggling.odd())
     assert [answer.attack.name for answer in answers if answer.server_s] == []
     assert {status for answer in answers for status in answer.statuses} <= REFUSED | {100}
-    judged(heard)
+    front.judged()
 
 
-FOREIGN = ("null", "http://evil.example", "http://{host}.evil.example", "https://{host}", "http://{host}0", "file://")
+FOREIGN = (
+    "null",
+    "{scheme}://evil.example",
+    "{scheme}://{host}.evil.example",
+    "https://{host}:80",
+    "http://{host}:443",
+    "{scheme}://{host}0",
+    "file://",
+)
 WRITES = (
     ("POST", "/ajax-api/2.0/mlflow/experiments/create"),
     ("POST", "/api/2.0/mlflow/experiments/create"),
@@ -161,21 +119,23 @@ WRITES = (
 )
 
 
-def test_a_page_of_another_origin_changes_nothing_with_the_viewers_login(heard: Stack) -> None:
+def test_a_page_of_another_origin_changes_nothing_with_the_viewers_login(front: Front) -> None:
     table = [
         Attack(
-            f"{origin} {method} {path}", attacks.request(method, path, f"Origin: {origin}", body=b'{"name":"stolen"}')
+            f"{origin} {method} {path}",
+            attacks.request(method, path, f"Origin: {origin}", body=b'{"name":"stolen"}'),
+            wait=60,
         )
         for origin in FOREIGN
         for method, path in WRITES
     ]
-    answers = send_all(heard, table)
+    answers = front.send_all(table)
     assert [(answer.attack.name, answer.statuses) for answer in answers if answer.statuses != [403]] == []
     same = attacks.request(
-        "POST", "/ajax-api/2.0/mlflow/experiments/search", "Origin: http://{host}",
+        "POST", "/ajax-api/2.0/mlflow/experiments/search", "Origin: {scheme}://{host}",
         "Content-Type: application/json", body=b'{"max_results": 1}',
     )  # fmt: skip
-    assert send(heard, Attack("the page itself", same)).statuses == [200]
+    assert front.send(Attack("the page itself", same, wait=60)).statuses == [200]
 
 
 # --- with a signature -------------------------------------------------------------------------------
@@ -185,15 +145,15 @@ def test_a_page_of_another_origin_changes_nothing_with_the_viewers_login(heard: 
 class Signer:
     """Somebody with keys of the store, at the door or, as root on the host, behind it."""
 
-    stack: Stack
+    front: Front
     keys: Keys
 
     @property
     def host(self) -> str:
-        return f"{self.stack.address}:5000"
+        return self.front.authority
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.stack.address, 5000, timeout=20)
+        connection = self.front.connection()
         try:
             connection.request(method, path, body or None, headers)
             answer = connection.getresponse()
@@ -212,7 +172,7 @@ class Signer:
         """Status of a request on the host itself."""
         told = signed(self.keys, method, "127.0.0.1:9000", path)
         headers = " ".join(f"-H '{name}: {value}'" for name, value in told.items() if name != "host")
-        return self.stack.on(
+        return self.front.stack.on(
             f"curl -sS -o /dev/null -w '%{{http_code}}' -X {method} {headers} --data-binary @- "
             f"http://127.0.0.1:9000{path}",
             stdin=body,
@@ -220,9 +180,9 @@ class Signer:
 
 
 @pytest.fixture(scope="module")
-def user(stack: Stack) -> Signer:
+def user(front: Front) -> Signer:
     """Who has stolen the key that MLflow itself uses."""
-    return Signer(stack, Keys(stack.secret("store.user.key"), stack.secret("store.user.secret")))
+    return Signer(front, Keys(front.stack.secret("store.user.key"), front.stack.secret("store.user.secret")))
 
 
 OTHER = "/other-bucket"
@@ -230,9 +190,10 @@ SECRET = "another team's"
 
 
 @pytest.fixture(scope="module")
-def other(stack: Stack) -> str:
+def other(front: Front) -> str:
     """A bucket beside MLflow's, with an object."""
-    root = Signer(stack, Keys(stack.secret("store.root.user"), stack.secret("store.root.password")))
+    secret = front.stack.secret
+    root = Signer(front, Keys(secret("store.root.user"), secret("store.root.password")))
     assert root.behind("PUT", OTHER) in {"200", "409"}, "409: from an earlier try"
     assert root.behind("PUT", f"{OTHER}/secret.txt", SECRET) == "200"
     return f"{OTHER}/secret.txt"
@@ -363,16 +324,15 @@ def test_a_bucket_in_front_of_the_servers_name_is_not_asked(user: Signer, other:
         assert SECRET.encode() not in content
 
 
-def test_the_host_still_serves_its_own(stack: Stack) -> None:
+def test_the_host_still_serves_its_own(front: Front) -> None:
     """Nothing of the above has harmed it."""
-    verified = stack.run("verify", "--json")
+    verified = front.stack.run("verify", "--json")
     assert verified.code == 0, verified.out + verified.err
 
 
-def test_a_body_that_mlflow_would_hold_in_memory_is_bounded(stack: Stack) -> None:
-    login = base64.b64encode(f"mlflow:{stack.secret('login')}".encode()).decode()
-    connection = http.client.HTTPConnection(stack.address, 5000, timeout=20)
-    headers = {"Authorization": f"Basic {login}", "Content-Length": str(2**40), "Content-Type": "application/json"}
+def test_a_body_that_mlflow_would_hold_in_memory_is_bounded(front: Front) -> None:
+    connection = front.connection()
+    headers = {"Authorization": front.login, "Content-Length": str(2**40), "Content-Type": "application/json"}
     connection.request("POST", "/api/2.0/mlflow/runs/log-batch", headers=headers)
     assert connection.getresponse().status == 413
     connection.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import configparser
 import http.server
 import json
+import re
 import threading
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,8 @@ from typing import Any
 
 import model
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from systemd_env import read_env_file
 from test_commands_converge import A, Silent, World
 from test_step_mlflow_proxy import SECRETS, content, context
@@ -96,6 +99,22 @@ def test_only_one_of_nginx_and_mlflow_asks_for_the_login() -> None:
     assert own.count(f"include {own_accounts.NGINX_LOGIN};") == 2
     nginx = content(proxy.STEP, context(), proxy.SITE)
     assert nginx.count("auth_basic_user_file") == nginx.count('proxy_set_header Authorization ""') > 0
+    assert own.count("proxy_set_header Authorization $provision_login;") == nginx.count("auth_basic_user_file")
+    assert "$provision_login" not in nginx
+
+
+@given(st.binary(max_size=60))
+def test_nginx_passes_on_every_login_but_one_with_a_zero_in_it(login: bytes) -> None:
+    """MLflow fails on others instead of refusing them."""
+    own = content(proxy.STEP, context(**OWN), proxy.SITE)
+    (table,) = re.findall(r"map \$http_authorization \$provision_login {\n(.*?)\n}", own, re.DOTALL)
+    zero, fit = re.findall(r'"~(.*?)"', table)
+    for kind in ("Basic", "basic"):
+        header = f"{kind} {b64encode(login).decode()}"
+        assert (re.search(zero, header) is not None) == (b"\0" in login)
+        assert (re.search(fit, header) is not None) == bool(login)
+    for other in ("Bearer x", "Digest username=x", "Basic ~~~~", "Basic", "Basic eA== eA==", "Basic e A=="):
+        assert re.search(fit, other) is None
 
 
 def test_nginx_passes_logins_on_only_after_mlflow_asks_for_them_and_is_checked_for_it() -> None:
