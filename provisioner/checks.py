@@ -147,6 +147,18 @@ def directory(value: object) -> str:
     return path
 
 
+def drives(value: object) -> tuple[Any, ...]:
+    """Directories for data, none of them in another."""
+    found: tuple[str, ...] = list_of(directory, 32)(value)
+    if not found:
+        raise ValueError('at least one directory, like ["/mnt/d1"]')
+    for one in found:
+        for other in found:
+            if one != other and f"{other}/".startswith(f"{one}/"):
+                raise ValueError(f"directories that are not inside each other: {other} is in {one}")
+    return found
+
+
 def local_path(value: object) -> str:
     """A path on the operator's machine; it is only ever opened, never put into a command."""
     return text(value, "a path on this machine", 4096)

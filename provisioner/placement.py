@@ -10,7 +10,6 @@ from provisioner.topology import ROLES
 from provisioner.values import dataclass
 
 _ONE = {
-    "store": "a store over several hosts comes with a later version",
     "database": "one server holds the database",
     "proxy": "clients use one address",
 }
@@ -68,3 +67,49 @@ def judge(hosts: Mapping[str, Placed], values: Mapping[str, Any]) -> None:
             )
         if len(having) > 1 and role in _ONE:
             raise UsageError(f"[roles] {role} names {len(having)} hosts", why=_ONE[role], next="name one of them")
+        if role == "store":
+            spread_store(len(having), values.get("store.engine", "minio"), values.get("store.drives") or ())
+
+
+_SETS = range(2, 17)
+"""Drives in one of MinIO's erasure sets; as many sets of one size as it takes make up all drives."""
+LEAST = 4
+"""Drives in all: MinIO's own least for several hosts that shall lose one and go on writing."""
+
+
+def spread_store(hosts: int, engine: str, drives: Sequence[str]) -> None:
+    """UsageError (64) where so many store hosts with these drives on each do not make one store."""
+    if hosts < 2:
+        if drives:
+            raise UsageError(
+                "store.drives is for several store hosts, and this stack has one",
+                why="one server keeps its data in one directory",
+                next="leave store.drives out and name the directory: store.data; or name more hosts: [roles] store",
+            )
+        return
+    if engine != "minio":
+        raise UsageError(
+            f"[roles] store names {hosts} hosts, and store.engine is {engine}",
+            why="only MinIO spreads one store over several hosts here: SeaweedFS would keep each object on one of "
+            "them, and lose it with that host",
+            next='name one of them, or: store.engine = "minio" with store.drives',
+        )
+    if not drives:
+        raise UsageError(
+            f"[roles] store names {hosts} hosts, and not where their drives are",
+            why="a store over several hosts keeps its data on disks of its own, not in the system's",
+            next='name the directories where they are mounted: [store] drives = ["/mnt/d1"]; or name one host',
+        )
+    every = hosts * len(drives)
+    if every < LEAST:
+        raise UsageError(
+            f"{hosts} store hosts with {len(drives)} {'drive' if len(drives) == 1 else 'drives'} each have {every}",
+            why=f"MinIO needs {LEAST} in all to go on writing without one of them",
+            next="name more hosts in [roles] store, or more directories in store.drives",
+        )
+    if not any(every % size == 0 for size in _SETS):
+        raise UsageError(
+            f"{every} drives in all cannot be shared out evenly",
+            why="MinIO puts them into sets of one size, of 2 to 16 drives",
+            next="name another number of hosts or of drives",
+        )

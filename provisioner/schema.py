@@ -65,6 +65,15 @@ class Store:
         example='data = "/srv/minio"',
         shown='"/opt/minio/data", with SeaweedFS "/opt/seaweedfs/data"',
     )
+    drives: tuple[str, ...] | None = _key(
+        None,
+        checks.drives,
+        "MinIO on several store hosts only: the directories on each of them that hold the data, each on a disk of its "
+        "own, four or more in all. Objects are spread over all drives of all hosts (docs/distributed-store.md).",
+        kind="list",
+        example='drives = ["/mnt/d1"]',
+        shown="one directory, `data`",
+    )
     bucket: str = _key(
         "mlflow",
         checks.bucket,
@@ -278,7 +287,6 @@ SECTIONS: Mapping[str, type] = {"roles": Roles, "hosts": Host, **SETTINGS}
 
 # Known to the design, not to this release: key or table -> what it will be.
 LATER: Mapping[str, str] = {
-    "store.drives": "a store over several drives",
     "store.expose": "a store that listens beyond this server",
     "database.url": "a database of your own",
     "mlflow.python": "another Python than the server's",

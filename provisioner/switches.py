@@ -64,13 +64,14 @@ def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
     return tuple(found)
 
 
-_MAY_BE_NONE = ("artifacts.prefix", "store.endpoint")
+_MAY_BE_NONE = ("artifacts.prefix", "store.endpoint", "store.drives")
 """Settings of which "none" is a place too."""
 _EMPTY = "the server would start on an empty database beside the one that holds the runs"
 _SWITCHES: Mapping[str, tuple[str, str]] = {
     # What artifacts move with is told by switching.py.
     "store.engine": ("", ""),
     "store.data": ("", ""),
+    "store.drives": ("", ""),
     "store.bucket": ("", ""),
     "store.endpoint": ("", ""),
     "database.engine": (_EMPTY, ""),

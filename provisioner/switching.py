@@ -22,8 +22,15 @@ def by_hand(key: str, recorded: Recorded, wanted: Settings) -> tuple[str, str]:
         why = _prefix(recorded, wanted)
     elif key == "store.engine":
         why = _engine(str(before), str(after))
+    elif key == "store.drives":
+        why = (
+            "the objects are spread over the drives that were named: with others in their place the store would not "
+            "find them, and further ones are a second pool, which this release does not add; clients change nothing"
+        )
     else:
         why = f"{_MOVES}; every object would have to move there first; {_SAME}"
+    if isinstance(before, tuple | list):
+        before = "'[" + ", ".join(f'"{each}"' for each in before) + "]'"
     back = f"--set {key}={before}, and {key} out of the inventory" if before else f"leave {key} out"
     bucket = recorded.values.get("store.bucket", wanted.store.bucket)
     way = (

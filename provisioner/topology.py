@@ -53,6 +53,10 @@ class Topology:
         """Whether one host does everything."""
         return len(self.members) < 2
 
+    def spread(self, role: str) -> bool:
+        """Whether several hosts share a role."""
+        return len(self.of(role)) > 1
+
     def of(self, role: str) -> tuple[Member, ...]:
         """The hosts of a role, the first one first; none where one host does everything."""
         return tuple(member for member in self.members if role in member.roles)

@@ -15,6 +15,7 @@ from provisioner.secret_kinds import own_store
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import external_store
+from provisioner.steps.bucket import root as store_root
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 from provisioner.verify.target import Connect, DirectStore, Target
@@ -135,7 +136,8 @@ def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[
     from provisioner.verify.s3 import StoreAccess
 
     own = own_store(settings)
-    endpoint = "http://127.0.0.1:9000" if own else external_store.endpoint(settings)
+    root = store_root(settings, secrets)
+    endpoint = f"{'http' if root is None else 'https'}://127.0.0.1:9000" if own else external_store.endpoint(settings)
     return StoreAccess(
         endpoint=endpoint,
         bucket=settings.store.bucket,
@@ -143,7 +145,7 @@ def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[
         secret_key=secrets["store.user.secret"],
         region="us-east-1" if own else external_store.region(settings),
         connect=through(stack.enter_context(roles("store").forward(9000))) if own else None,
-        ca=None if own else _roots(settings, secrets),
+        ca=root if own else _roots(settings, secrets),
         virtual=not own and external_store.virtual(settings),
         prefix=settings.artifacts.prefix or "",
         clients=direct_store(endpoint, settings, secrets) if own else None,

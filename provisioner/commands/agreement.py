@@ -19,6 +19,7 @@ from provisioner.commands.sources import to_make, with_sources
 from provisioner.door import UNKNOWN, Door, decide
 from provisioner.errors import Locked, Refused
 from provisioner.inventory import Part, StackRequest
+from provisioner.placement import spread_store
 from provisioner.record import dump_recorded, parse_recorded
 from provisioner.resources.facts import Facts
 from provisioner.settings import Recorded, Settings, effective, with_topology
@@ -119,6 +120,8 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
     recorded = latest(records, known.copy, request)
     settings = effective(request.flags, request.inventory or {}, recorded)
     settings = with_topology(settings, _topology(glances, request, recorded))
+    # The record has its say too, and one host without [roles].
+    spread_store(len(settings.topology.of("store")), settings.store.engine, settings.store.drives or ())
     settings = settled(
         Context(
             settings=settings,

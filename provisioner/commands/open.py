@@ -91,7 +91,11 @@ def _console(view: View) -> Page:
         )
     user = view.context.secrets["store.root.user"].reveal()
     return Page(
-        "MinIO's console", _CONSOLE, "", user, f"provision secrets show store.root.password {select(view.request)}"
+        "MinIO's console",
+        _CONSOLE,
+        "127.0.0.1" if view.settings.topology.spread("store") else "",
+        user,
+        f"provision secrets show store.root.password {select(view.request)}",
     )
 
 

@@ -82,6 +82,9 @@ def status(options: Options, reporter: Reporter) -> Exit:
             _service(unit, versions.get(step, ""), state) for unit, (step, state) in services.items()
         ]
         result.extra["data"] = [row for row in _data(session, view) if view.context.here.holds(str(row["what"]))]
+        missing = _drives(session, view)
+        if view.settings.topology.spread("store") and view.context.here.first("store"):
+            result.extra["drives"] = missing
         member = view.context.here.member
         if member is not None:
             result.extra["roles"] = list(member.roles)
@@ -96,7 +99,7 @@ def status(options: Options, reporter: Reporter) -> Exit:
         certificates = result.extra["certificates"] = _certificates(view)
         ending = any(each["days"] < DAYS or each["renewal"] == "failed" for each in certificates)
         silent = view.context.here.holds("proxy") and result.quick_ms is None
-        wrong = result.changes or result.refused or silent or ending
+        wrong = result.changes or result.refused or silent or ending or missing
         result.exit = Exit.FAILED if wrong else Exit.OK
 
     return run_on_hosts("status", options, reporter, work)[0]
@@ -176,6 +179,24 @@ def _objects(session: Session, view: View) -> Count | None:
         if isinstance(resource, Bucket) and resource.ready(view.seen):
             return count(resource.store, session, resource.bucket)
     return None
+
+
+def _drives(session: Session, view: View) -> list[dict[str, str]]:
+    """The drives of a store over several hosts that are not as they should be, as its first host sees them."""
+    if not view.settings.topology.spread("store"):
+        return []
+    from provisioner.resources.drives import ailing
+    from provisioner.steps.minio_cluster import every
+
+    for resource in view.resources:
+        if isinstance(resource, Bucket) and resource.ready(view.seen):
+            states = ailing(resource.store, session, [url for _, _, url in every(view.context)])
+            return [
+                {"host": host, "path": path, "state": states[url]}
+                for host, path, url in every(view.context)
+                if url in states
+            ]
+    return []
 
 
 def _answers(result: HostResult, view: View, request: StackRequest) -> None:

@@ -34,6 +34,9 @@ def lines(result: HostResult, width: int) -> list[str]:
         used = "not counted" if row["used"] is None else size(row["used"])
         free = "" if row["free"] is None else f"{size(row['free'])} at {row['path']}"
         found.append(f"{row['what']:<10} {used:<10} {_holds(row):<28} {free}".rstrip())
+    for number, row in enumerate(result.extra.get("drives", [])):
+        found += [] if number else [""]
+        found.append(f"{'' if number else 'drives':<12} {row['host']} {row['path']}: {row['state']}")
     certificates = result.extra.get("certificates", [])
     found += [""] if certificates else []
     for number, row in enumerate(certificates):

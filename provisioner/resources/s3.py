@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from provisioner.errors import ProvisionError
@@ -24,6 +24,9 @@ from provisioner.resources.forwarded import Connection
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
+
+if TYPE_CHECKING:
+    import ssl
 
 REGION = "us-east-1"
 TIMEOUT = 10.0
@@ -62,8 +65,10 @@ class Unanswered(ProvisionError):
 class Store:
     """The way to one store: one forward for each session, held until the session is gone."""
 
-    def __init__(self, root: Key, port: int, unit: str):
+    def __init__(self, root: Key, port: int, unit: str, trust: str | None = None):
+        """`trust`: PEM of the only root that its certificate may lead to; None: without TLS."""
         self.root = root
+        self.trust = trust
         self.port = port
         self.unit = unit
         self._ways: weakref.WeakKeyDictionary[Session, Path] = weakref.WeakKeyDictionary()
@@ -72,6 +77,7 @@ class Store:
 
     @property
     def authority(self) -> str:
+        """As it is on the host, where the forward ends: its certificate is for that too."""
         return f"127.0.0.1:{self.port}"
 
     def way(self, session: Session) -> Path:
@@ -97,7 +103,7 @@ class Store:
                 idle = self._idle.setdefault(way, [])
                 connection = idle.pop() if idle else None
             fresh = connection is None
-            connection = connection or Connection(way, self.authority, TIMEOUT)
+            connection = connection or Connection(way, self.authority, TIMEOUT, self._context())
             try:
                 connection.request(method, target, headers=headers)
                 response = connection.getresponse()
@@ -128,7 +134,11 @@ class Store:
 
         provider = StaticProvider(self.root.access.reveal(), self.root.secret.reveal())
         return MinioAdmin(
-            endpoint=self.authority, credentials=provider, secure=False, http_client=self._pool(session), region=REGION
+            endpoint=self.authority,
+            credentials=provider,
+            secure=self.trust is not None,
+            http_client=self._pool(session),
+            region=REGION,
         )
 
     def client(self, session: Session) -> Any:
@@ -139,7 +149,7 @@ class Store:
             self.authority,
             access_key=self.root.access.reveal(),
             secret_key=self.root.secret.reveal(),
-            secure=False,
+            secure=self.trust is not None,
             region=REGION,
             http_client=self._pool(session),
         )
@@ -147,7 +157,17 @@ class Store:
     def _pool(self, session: Session) -> Any:
         from provisioner.resources.s3pool import pool
 
-        return pool(self.way(session), TIMEOUT)
+        return pool(self.way(session), TIMEOUT, self._context())
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.trust is None:
+            return None
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.trust:  # a root that is not there trusts nobody
+            context.load_verify_locations(cadata=self.trust)
+        return context
 
 
 def signed(

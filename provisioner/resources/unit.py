@@ -21,6 +21,8 @@ from provisioner.values import dataclass
 _UNIT = re.compile(r"[A-Za-z0-9@_.:-]{1,120}\.(service|timer|socket|target)")
 _ENABLED = frozenset({"enabled", "static", "alias", "enabled-runtime", "generated", "indirect"})
 """What `systemctl enable` can do no more about."""
+PLANNED = "new"
+"""The invocation of a unit that this plan starts."""
 _PROPERTIES = (
     "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,InvocationID,NRestarts,"
     "ActiveEnterTimestampMonotonic,MemoryCurrent,MemoryMax,FragmentPath,DropInPaths,Job"
@@ -294,7 +296,7 @@ class Service(HostResource):
         for unit in self.along:
             seen = seen.put(UnitProbe(unit), UnitState("loaded", "active", "running"))
         return seen.put(
-            self.probe, UnitState("loaded", "active", "running", "enabled", invocation="new", record=record)
+            self.probe, UnitState("loaded", "active", "running", "enabled", invocation=PLANNED, record=record)
         )
 
     @classmethod

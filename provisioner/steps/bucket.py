@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from provisioner.certificates.material import trusted
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
@@ -30,7 +31,7 @@ class BucketStep:
 
     name: str = "bucket"
     summary: str = "the bucket, and a key that opens it only"
-    needs: tuple[str, ...] = ("store",)
+    needs: tuple[str, ...] = ("store", "cluster")
     provides: str = "bucket"
     roles: tuple[str, ...] = ("store",)
 
@@ -43,8 +44,11 @@ class BucketStep:
     def resources(self, context: Context) -> Sequence[Resource]:
         name = context.settings.store.bucket
         engine = context.settings.store.engine
-        unit, needs = f"{engine}.service", (f"step:{engine}",)
-        store = Store(administrator(context), PORT, unit)
+        unit, needs = f"{engine}.service", (f"step:{engine}", "step:cluster")
+        if not context.here.first("store"):
+            first = context.here.topology.of("store")[0]
+            return [_marked(context, (f"step:{self.name}@{first.name}",)).of(self.name)]
+        store = Store(administrator(context), PORT, unit, root(context.settings, context.secrets))
         standing = context.seen.get(PathProbe(_mark(context), read=False))
         had = standing is not None and standing.kind == "file"
         resources: list[Resource] = [
@@ -81,17 +85,7 @@ class BucketStep:
                     needs=needs,
                 ),
             ]
-        resources.append(
-            File(
-                id=f"mark:bucket-{name}",
-                path=_mark(context),
-                content=(
-                    f"# Written by provision when it made the bucket {name}. While this file is here, a missing\n"
-                    "# bucket is reported as a loss; remove it if you removed the bucket on purpose.\n"
-                ).encode(),
-                needs=(f"bucket:{name}",),
-            )
-        )
+        resources.append(_marked(context, (f"bucket:{name}",)))
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
@@ -133,16 +127,34 @@ def accounts(context: Context) -> tuple[Account, ...]:
 
 def former(context: Context) -> Sequence[Resource]:
     """The users whose keys were replaced, to be removed once nothing uses them any more."""
-    if context.settings.store.engine != "minio" or not context.here.holds("store"):
+    if context.settings.store.engine != "minio" or not (context.here.holds("store") and context.here.first("store")):
         return ()
     unit = f"{context.settings.store.engine}.service"
-    store = Store(administrator(context), PORT, unit)
+    store = Store(administrator(context), PORT, unit, root(context.settings, context.secrets))
     return tuple(
         Former(
             id=f"store-user-before:{each.name}", access=each.before, role=each.role, had=True, store=store, unit=unit
         )
         for each in accounts(context)
         if each.before is not None and each.before != each.key.access
+    )
+
+
+def root(settings: Settings, secrets: Mapping[str, Secret]) -> str | None:
+    """PEM of the root that the store's certificate leads to; None where it speaks plain HTTP, on loopback only."""
+    return trusted("internal", secrets) if settings.topology.spread("store") else None
+
+
+def _marked(context: Context, needs: tuple[str, ...]) -> File:
+    name = context.settings.store.bucket
+    return File(
+        id=f"mark:bucket-{name}",
+        path=_mark(context),
+        content=(
+            f"# Written by provision when it made the bucket {name}. While this file is here, a missing\n"
+            "# bucket is reported as a loss; remove it if you removed the bucket on purpose.\n"
+        ).encode(),
+        needs=needs,
     )
 
 

@@ -16,7 +16,7 @@ from provisioner.resources.package import Package
 from provisioner.resources.unit import Service, UnitProbe
 from provisioner.runtime import programs
 from provisioner.settings import Settings
-from provisioner.steps import Context, inner, postgres, tls
+from provisioner.steps import Context, inner, minio_cluster, postgres, tls
 from provisioner.steps.host_certificates import (
     FOLDER,
     ISSUER,
@@ -33,7 +33,7 @@ from provisioner.steps.host_certificates import (
 from provisioner.topology import ROLES
 from provisioner.values import dataclass
 
-_SERVICES = (tls.certificate, postgres.certificate, inner.certificate)
+_SERVICES = (tls.certificate, postgres.certificate, minio_cluster.certificate, inner.certificate)
 """Who may have one: a function of the context each, None where it needs none."""
 
 

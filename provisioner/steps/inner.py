@@ -59,10 +59,11 @@ def apart(topology: Topology) -> bool:
 
 def upstream(here: Here, role: str) -> Upstream:
     """The servers of `role`: one on this host without TLS, or all with it, as nginx cannot mix both."""
-    if not _gated(here, role):
+    if not _apart(here, role):
         return Upstream((f"{LOOPBACK}:{PORTS[role]}",))
+    port = GATES[role] if _gated(here, role) else PORTS[role]
     servers = [
-        f"{LOOPBACK if member.name == here.name else _bracketed(member.address)}:{GATES[role]}"
+        f"{LOOPBACK if member.name == here.name else bracketed(member.address)}:{port}"
         for member in here.topology.of(role)
     ]
     return Upstream(tuple(servers), shared_name(role))
@@ -82,6 +83,12 @@ def gates(here: Here) -> tuple[Gate, ...]:
 
 
 def _gated(here: Here, role: str) -> bool:
+    """Whether the role's servers are reached through nginx on their hosts. Those of a store over several hosts speak
+    TLS themselves, as they must for each other, and ask everybody for a key."""
+    return _apart(here, role) and not (role == "store" and here.topology.spread("store"))
+
+
+def _apart(here: Here, role: str) -> bool:
     """Whether one of the role's hosts is not the URL's."""
     return any("proxy" not in member.roles for member in here.topology.of(role))
 
@@ -96,7 +103,7 @@ def _listen(here: Here, port: int) -> tuple[str, ...]:
 def certificate(context: Context) -> HostCertificate | None:
     """What this host's nginx shows to others of the stack, and to those it asks."""
     member = context.here.member
-    if member is None or not wanted(context.settings) or not context.here.holds("proxy", *GATES):
+    if member is None or not wanted(context.settings) or not (context.here.holds("proxy") or gates(context.here)):
         return None
     return HostCertificate("inner", "the stack's hosts", IDENTITY, member.names, nginx.UNIT, client=True)
 
@@ -127,7 +134,7 @@ def ports(here: Here) -> Sequence[int]:
     return [gate.port for gate in gates(here)]
 
 
-def _bracketed(address: str) -> str:
+def bracketed(address: str) -> str:
     return f"[{address}]" if _version(address) == 6 else address or "0.0.0.0"  # noqa: S104  not known in a guess
 
 

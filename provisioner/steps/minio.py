@@ -1,4 +1,5 @@
-"""MinIO: one server process on one directory, on loopback; clients reach the bucket through the proxy."""
+"""MinIO: one server process on one directory, on loopback, or one on each of several hosts (minio_cluster.py);
+clients reach the bucket through the proxy."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from provisioner.errors import ProvisionError, UsageError
 from provisioner.resources.binary import Binary, Fetched, Sent, Source
 from provisioner.resources.drop_ins import DropIns
 from provisioner.resources.file import Directory, File, Link
-from provisioner.resources.tree import MARK, DataDirectory
+from provisioner.resources.tree import MARK
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.secrets import Secret
 from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
-from provisioner.steps import Context, sizes
-from provisioner.steps.bucket import mark as bucket_mark
+from provisioner.steps import Context, minio_cluster, sizes
+from provisioner.steps.host_certificates import ROOT_FILE
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
+from provisioner.steps.minio_cluster import UNIT, USER
 from provisioner.steps.storeports import (
     data_check,
     foreign_unit,
@@ -36,12 +38,10 @@ from provisioner.steps.storeports import (
 )
 from provisioner.values import dataclass
 
-UNIT = "minio.service"
 UNIT_FILE = "/etc/systemd/system/minio.service"
 ENVIRONMENT = "/etc/default/minio"
 PROGRAM = "/usr/local/bin/minio"
 BUILDS = "/opt/minio/bin"
-USER = "minio-user"
 WAYS_OUT = (
     "a file you have:    --set store.binary=./minio",
     "a mirror:           --set store.url=URL --set store.sha256=SUM",
@@ -55,7 +55,7 @@ class Minio:
 
     name: str = "minio"
     summary: str = "the object store MinIO"
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("peers",)
     provides: str = "store"
     roles: tuple[str, ...] = ("store",)
 
@@ -66,23 +66,24 @@ class Minio:
         return settled(context)
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
-        return program(context).probe, UnitProbe(UNIT), *rival_probes(self.name)
+        return program(context).probe, UnitProbe(UNIT), *minio_cluster.probes(context), *rival_probes(self.name)
 
     def resources(self, context: Context) -> Sequence[Resource]:
         binary = program(context)
-        data = context.settings.store.data
+        inputs, links = _inputs(context), (PROGRAM,)
         unit = render(
             "minio.service.j2",
-            data=data,
+            data=context.settings.store.data,
             mark=MARK,
-            record=record_line([UNIT_FILE, ENVIRONMENT], [PROGRAM]),
+            record=record_line(inputs, links),
             sizes=sizes.of(context),
-            allowed=sizes.allowed(),
+            allowed=minio_cluster.allowed(context),
+            cluster=minio_cluster.cluster(context, inputs, links),
         ).encode()
         resources: tuple[Resource, ...] = (
             SystemUser(id=f"user:{USER}", name=USER, home="/opt/minio"),
             Directory(id="directory:minio", path="/opt/minio"),
-            directory(context),
+            *minio_cluster.directories(context),
             binary,
             Link(id="link:minio", path=PROGRAM, target=binary.path, guest=not written(context, ENVIRONMENT)),
             File(
@@ -99,18 +100,14 @@ class Minio:
                 check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
             ),
             DropIns(id="drop-ins:minio", unit=UNIT, content=unit, variables=("MINIO_[A-Z_]*",)),
-            Service(
-                id=f"unit:{UNIT}",
-                unit=UNIT,
-                inputs=(UNIT_FILE, ENVIRONMENT),
-                links=(PROGRAM,),
-                cost="uploads and downloads wait about 1 s",
-            ),
+            *(() if rolling(context) else (service(context),)),
         )
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
-        yield from data_check(context, directory(context))
+        for each in minio_cluster.directories(context):
+            yield from data_check(context, each)
+        yield from minio_cluster.drive_checks(context)
         yield from store_ports(context, (UNIT, *rivals(context, self.name)), {9000: "the store", 9001: "its console"})
         yield from other_stores(context, self.name)
         yield from foreign_unit(context, UNIT, UNIT_FILE, "MinIO", ENVIRONMENT)
@@ -122,19 +119,34 @@ class Minio:
     def headline(self, context: Context) -> str:
         found = _build(context)
         holes = ", with known holes" if found.holes else ""
-        return f"{found if found.day else 'the build that was named'}{holes}, data in {context.settings.store.data}"
+        data = ", ".join(minio_cluster.drives(context))
+        return f"{found if found.day else 'the build that was named'}{holes}, data in {data}"
 
 
-def directory(context: Context) -> DataDirectory:
-    """Where the objects are."""
-    return DataDirectory(
-        id="directory:minio-data",
-        path=context.settings.store.data,
-        owner=USER,
-        group=USER,
-        sentinels=(".minio.sys",),
-        had=bucket_mark(context),
+def service(context: Context, health: str = "", needs: tuple[str, ...] = ()) -> Service:
+    """The unit. `health`: what tells that it is there again, and that a store over several hosts is whole."""
+    certificate = minio_cluster.certificate(context)
+    return Service(
+        id=f"unit:{UNIT}",
+        unit=UNIT,
+        inputs=_inputs(context),
+        links=(PROGRAM,),
+        reloads=(certificate.path,) if certificate is not None else (),
+        health=health,
+        health_seconds=minio_cluster.WAIT,
+        cost="uploads and downloads wait about 1 s",
+        needs=("step:peers", *needs) if certificate is not None else needs,
     )
+
+
+def rolling(context: Context) -> bool:
+    """Whether a restart of this server is that of one among several that go on."""
+    return minio_cluster.spread(context) and minio_cluster.rolling(context, ENVIRONMENT, _environment(context))
+
+
+def _inputs(context: Context) -> tuple[str, ...]:
+    certificate = minio_cluster.certificate(context)
+    return (UNIT_FILE, ENVIRONMENT, *((certificate.path, ROOT_FILE) if certificate is not None else ()))
 
 
 def program(context: Context) -> Binary:
@@ -215,6 +227,7 @@ def _environment(context: Context) -> str:
     secret = context.secrets.get
     return render(
         "minio.env.j2",
+        cluster=minio_cluster.cluster(context, (), ()),
         data=context.settings.store.data,
         user=secret("store.root.user") or Secret(""),
         password=secret("store.root.password") or Secret(""),

@@ -16,6 +16,7 @@ from stacks import EXAMPLES, made
 
 from provisioner.commands.view import look
 from provisioner.engine import batch, script
+from provisioner.engine.probe import Seen
 from provisioner.engine.resource import HostResource, Planned
 from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropIn, DropInProbe
@@ -23,6 +24,8 @@ from provisioner.resources.paths import PathProbe
 from provisioner.resources.postgresql import scram
 from provisioner.resources.postgresql.clusters import ClustersProbe
 from provisioner.resources.postgresql.server import FileSetting, ServerProbe
+from provisioner.resources.quorum import Quorum
+from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.runtime import mlflow as runtime
 from provisioner.runtime import programs
 from provisioner.secrets import Secret
@@ -86,7 +89,13 @@ def planned(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Planned]
         for each in changes:
             if isinstance(each.resource, HostResource):
                 found.setdefault(type(each.resource).__name__, each)
-    return found
+    # It takes several hosts.
+    quorum = Quorum(
+        id="cluster:minio", unit="minio.service", root="/etc/provision/tls/root.crt", port=9000, hosts=4, seconds=300
+    )
+    waits = quorum.diff(Seen({quorum.probe: False, UnitProbe(quorum.unit): UnitState()}))
+    assert waits is not None
+    return found | {"Quorum": Planned(quorum, waits)}
 
 
 def test_the_scripts_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

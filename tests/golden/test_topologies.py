@@ -18,8 +18,20 @@ from provisioner.topology import Member, Topology
 
 ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "one-each": {"store": ("store",), "database": ("database",), "mlflow": ("mlflow",), "proxy": ("proxy",)},
+    "four-stores": {"all": ("store", "database", "mlflow", "proxy")}
+    | dict.fromkeys(("second", "third", "fourth"), ("store",)),
     "two-mlflow": {"back": ("store", "database"), "front": ("mlflow", "proxy"), "second": ("mlflow",)},
 }
+
+
+SETTINGS: Mapping[str, Mapping[str, object]] = {
+    "four-stores": {
+        "store.drives": ("/mnt/d1", "/mnt/d2"),
+        "store.url": "https://mirror.example.com/minio",
+        "store.sha256": "0" * 64,
+    }
+}
+"""Beside those of all."""
 
 
 def usual(path: str, content: bytes) -> bool:
@@ -28,9 +40,9 @@ def usual(path: str, content: bytes) -> bool:
     return any(place.is_file() and place.read_bytes() == content for place in places)
 
 
-def files(topology: Topology, member: Member) -> dict[str, str]:
+def files(topology: Topology, member: Member, chosen: Mapping[str, object]) -> dict[str, str]:
     """What is written to a host of Debian 12 that is as its image."""
-    settings = effective({"store.engine": "seaweedfs", "mlflow.egress": "stack"}, {})
+    settings = effective({**({} if chosen else {"store.engine": "seaweedfs"}), "mlflow.egress": "stack", **chosen}, {})
     context = Context(
         settings=replace(settings, topology=topology),
         facts=replace(FACTS, addresses=("127.0.0.1", member.address)),
@@ -59,5 +71,9 @@ def test_the_files_of_a_topology_are_those_that_were_kept(name: str) -> None:
     topology = Topology(tuple(members))
     same(
         f"topologies/{name}",
-        {f"{member.name}/{path}": text for member in members for path, text in files(topology, member).items()},
+        {
+            f"{member.name}/{path}": text
+            for member in members
+            for path, text in files(topology, member, SETTINGS.get(name, {})).items()
+        },
     )

@@ -105,7 +105,6 @@ def test_an_error_names_file_line_key_and_what_is_expected(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[store]\ndrives = []\n", "store.drives"),
         ('[database]\nengine = "external"\n', "database.engine"),
         ('[mlflow]\nversion = "3.18.0"\n', "mlflow.version"),
         ("[backup]\n", "backup"),
