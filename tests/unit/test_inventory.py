@@ -513,9 +513,9 @@ def test_what_makes_no_stack_is_refused(tmp_path: Path, old: str, new: str, word
 
 
 def test_two_hosts_behind_one_address_do_not_silently_become_one(tmp_path: Path) -> None:
-    text = '[roles]\nstore = ["a"]\nmlflow = ["a"]\nproxy = ["a"]\ndatabase = ["b"]\n'
-    ports = '[hosts.a]\naddress = "10.151.0.1"\nport = 2201\n[hosts.b]\naddress = "root@10.151.0.1:2202"\n'
-    error = _error(tmp_path, text + ports, hosts=())
+    one, other = "10.151.0.1:2201", "root@10.151.0.1:2202"
+    text = f'[roles]\nstore = ["{one}"]\nmlflow = ["{one}"]\nproxy = ["{one}"]\ndatabase = ["{other}"]\n'
+    error = _error(tmp_path, text, hosts=())
     assert error.what == "[roles] name 10.151.0.1 with the ports 2201 and 2202"
     assert "internal" in error.next
 
