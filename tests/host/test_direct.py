@@ -11,13 +11,9 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab import hosts
-from provisioner.lab.host import LabHost
-
+from .clients import Client
 from .conftest import ADDRESSES, ENGINES, LANE, Stack, _engine, make_stack
-from .test_client import BACK, SCRIPT, environment, python, work
-
-__all__ = ["python"]
+from .test_client import BACK, BIG, SCRIPT, environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 PREFIX = "artifacts"
@@ -85,15 +81,8 @@ def stack(made: Stack) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[LabHost]:
-    """Another machine; it has nothing of the tool."""
-    with hosts.running(f"t-direct-client-{LANE}", f"10.151.0.{int(LANE) + 2}", cache=True) as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
-def trained(stack: Stack, client: LabHost, python: str) -> dict[str, Any]:
-    return work(client, python, told(stack), SCRIPT)
+def trained(stack: Stack, client: Client) -> dict[str, Any]:
+    return client.work(told(stack), SCRIPT.replace("BIG", str(BIG)))
 
 
 def told(stack: Stack) -> str:
@@ -116,9 +105,9 @@ def test_the_run_ends_verified_as_such_a_client_and_a_second_run_changes_nothing
 
 
 def test_a_client_with_what_env_prints_trains_and_loads_back(
-    stack: Stack, client: LabHost, python: str, trained: dict[str, Any]
+    stack: Stack, client: Client, trained: dict[str, Any]
 ) -> None:
-    loaded = work(client, python, told(stack), BACK, trained["run"])
+    loaded = client.work(told(stack), BACK, trained["run"])
     assert loaded["answers"] == trained["answers"]
     assert loaded["native"] == trained["answers"]
     assert loaded["sha256"] == trained["sha256"]
@@ -150,7 +139,7 @@ def test_health_says_when_the_store_is_away(stack: Stack) -> None:
 
 
 def test_the_clients_key_opens_its_folder_and_nothing_else(
-    stack: Stack, client: LabHost, python: str, trained: dict[str, Any]
+    stack: Stack, client: Client, trained: dict[str, Any]
 ) -> None:
     theirs = (
         "import boto3\n"
@@ -160,7 +149,7 @@ def test_the_clients_key_opens_its_folder_and_nothing_else(
         "s3.put_object(Bucket='mlflow', Key='theirs', Body=b'secret')\n"
     )
     stack.on("/opt/mlflow/current/bin/python -", stdin=theirs)
-    tried = work(client, python, told(stack), ATTEMPTS)
+    tried = client.work(told(stack), ATTEMPTS)
     removed, kept = tried.pop("delete many")
     assert removed == ["artifacts/mine/a b+c"]
     assert kept == ["theirs"]
@@ -169,7 +158,7 @@ def test_the_clients_key_opens_its_folder_and_nothing_else(
     assert {status for name, status in tried.items() if name not in mine} <= {401, 403, 404}, tried
 
 
-def test_a_rotated_key_of_the_clients_opens_nothing_more(stack: Stack, client: LabHost, python: str) -> None:
+def test_a_rotated_key_of_the_clients_opens_nothing_more(stack: Stack, client: Client) -> None:
     earlier = told(stack)
     rotated = stack.run("secrets", "rotate", "store.client")
     assert rotated.code == 0, rotated.out + rotated.err
@@ -180,8 +169,8 @@ def test_a_rotated_key_of_the_clients_opens_nothing_more(stack: Stack, client: L
         "try:\n    s3.put_object(Bucket='mlflow', Key='artifacts/rotated', Body=b'x'); print(json.dumps('opened'))\n"
         "except botocore.exceptions.ClientError as error: print(json.dumps(error.response['Error']['Code']))\n"
     )
-    assert work(client, python, earlier, script) == "InvalidAccessKeyId"  # type: ignore[comparison-overlap]
-    assert work(client, python, told(stack), script) == "opened"  # type: ignore[comparison-overlap]
+    assert client.work(earlier, script) == "InvalidAccessKeyId"
+    assert client.work(told(stack), script) == "opened"
     again = stack.run("--json")
     assert (again.code, again.changed()) == (0, []), again.out
 
@@ -206,7 +195,7 @@ def test_a_switch_is_refused_with_what_would_have_to_move(stack: Stack, setting:
 
 
 def test_by_hand_a_stack_goes_to_proxied_and_keeps_every_run(
-    stack: Stack, client: LabHost, python: str, trained: dict[str, Any]
+    stack: Stack, client: Client, trained: dict[str, Any]
 ) -> None:
     guide = (DOCS / "switching.md").read_text(encoding="utf-8")
     (way,) = re.findall(r"^```sh\n# on the server\n(.*?)^```$", guide, re.M | re.S)
@@ -222,7 +211,7 @@ def test_by_hand_a_stack_goes_to_proxied_and_keeps_every_run(
     assert run.checks["artifact-download"] == "ok"
     settings = environment(stack)
     assert "AWS_" not in settings
-    loaded = work(client, python, settings, BACK, trained["run"])
+    loaded = client.work(settings, BACK, trained["run"])
     assert loaded["uri"].startswith("mlflow-artifacts:/")
     assert loaded["sha256"] == trained["sha256"]
     assert loaded["answers"] == trained["answers"]
