@@ -24,6 +24,7 @@ from provisioner.engine.probe import Probe, read
 from provisioner.engine.script import FRAME_LIMIT, Frame, FrameReader
 from provisioner.errors import ProtocolError, ProvisionError
 from provisioner.resources.postgresql import conf
+from provisioner.secrets import Secret
 from provisioner.transport.exchange import Stderr
 from provisioner.transport.target import parse_target
 
@@ -73,7 +74,14 @@ def kinds() -> list[type[Probe[Any]]]:
 
 KINDS = kinds()
 NAMES = {"unit": "x.service", "name": "x"}
-VALUES: dict[str, Any] = {"str": "/etc/hosts", "int": 1, "bool": True, "bytes": b"x", "float": 1.0}
+VALUES: dict[str, Any] = {
+    "str": "/etc/hosts",
+    "int": 1,
+    "bool": True,
+    "bytes": b"x",
+    "float": 1.0,
+    "Secret": Secret("fuzzed-secret"),
+}
 
 
 def example(kind: type[Any]) -> Any:
