@@ -13,6 +13,7 @@ from provisioner import secret_kinds, vault
 from provisioner.commands import store_keys
 from provisioner.commands.certificate import taken
 from provisioner.commands.editions import latest, numbered
+from provisioner.commands.holdings import Had, left_behind
 from provisioner.commands.meeting import Meeting
 from provisioner.commands.options import select
 from provisioner.commands.sources import to_make, with_sources
@@ -43,6 +44,8 @@ class Glance:
     """Of the host itself."""
     kept: vault.Vault | None
     """Its secrets; None where it has no file of them."""
+    marks: frozenset[str] = frozenset()
+    """What it ever had of the stack's data."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,9 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
     found = switches(recorded, settings)
     if recorded is not None:
         found += _moves(glances, recorded, settings, door)
+        if not settings.topology.single:
+            seen = {n: Had((g.address, *g.facts.addresses), g.marks, g.record is not None) for n, g in glances.items()}
+            found = tuple(switch for switch in found if left_behind(switch, recorded.topology, seen))
     return Agreed(
         glances=glances,
         settings=settings,

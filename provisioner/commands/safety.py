@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from provisioner.commands.holdings import data
 from provisioner.commands.options import Options, again, select
 from provisioner.commands.view import MARKS, View
 from provisioner.errors import Refused
@@ -13,14 +14,6 @@ from provisioner.switches import Switch
 
 Ask = Callable[[str], bool]
 """Shows a list and a question; whether the answer was yes."""
-
-_HOLDS = {
-    "store": ("bucket-",),
-    "database": ("database.", "role."),
-    "mlflow": ("database.",),
-    "artifacts": ("bucket-",),
-}
-"""Table of a switched setting -> beginnings of the marks that say that something hangs on it."""
 
 
 def refuse(view: View, options: Options, ask: Ask | None = None) -> None:
@@ -75,8 +68,8 @@ def refuse_switches(view: View) -> None:
 def holds_data(view: View, switch: Switch) -> bool:
     """Whether the host ever had what `switch` would leave behind. A stack whose first run failed before
     it made a bucket or a database may still change its mind; so may one whose server was rebuilt."""
-    beginnings = _HOLDS[switch.key.partition(".")[0]]
-    return any(mark.startswith(beginnings) for mark in view.seen[MARKS])
+    # Of several hosts it was asked where the data is: on another one than this, perhaps.
+    return not view.settings.topology.single or data(switch, view.seen[MARKS])
 
 
 def asking(view: View) -> list[str]:

@@ -128,6 +128,7 @@ def look(
         seen[FACTS],
         recorded_in(seen[STACK_FILE], None, session.host),
         vault_in(seen[SECRETS_FILE], session.host),
+        seen[MARKS],
     )
     agreed = (company or Company(Meeting((name,)), name)).agreed(glance, Known(copy, local, hint, tuple(chosen), renew))
     settings, decision = agreed.settings, agreed.secrets

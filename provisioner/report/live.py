@@ -39,6 +39,7 @@ class Live:
         self._running: dict[tuple[str, str], tuple[float, str]] = {}
         self._live: RichLive | None = None
         self._hosts: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
 
     @property
     def _width(self) -> int:
@@ -74,7 +75,7 @@ class Live:
 
     def connected(self, result: HostResult) -> None:
         self._hosts.add(result.host)
-        for line in summary.greeting(result):
+        for line in summary.unsaid(self._said, result, summary.greeting(result)):
             self._of(result, line)
 
     def starting(self, result: HostResult, steps: Sequence[str]) -> None:

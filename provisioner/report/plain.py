@@ -30,6 +30,7 @@ class Plain:
         self._width = width
         self._verbose = verbose
         self._quiet = quiet
+        self._said: set[tuple[str, str]] = set()
 
     def _say(self, result: HostResult, text: str) -> None:
         if self._quiet:
@@ -37,7 +38,7 @@ class Plain:
         print(clean(summary.named(result, text)), file=self._progress, flush=True)
 
     def connected(self, result: HostResult) -> None:
-        for line in summary.greeting(result):
+        for line in summary.unsaid(self._said, result, summary.greeting(result)):
             self._say(result, line)
 
     def starting(self, result: HostResult, steps: Sequence[str]) -> None:

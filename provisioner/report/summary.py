@@ -38,6 +38,13 @@ def greeting(result: HostResult) -> list[str]:
     return lines
 
 
+def unsaid(said: set[tuple[str, str]], result: HostResult, lines: Sequence[str]) -> list[str]:
+    """Those of `lines` that were not said of the same stack yet: a note on its settings is one on all its hosts."""
+    fresh = [line for line in lines if (result.stack, line) not in said]
+    said.update((result.stack, line) for line in lines)
+    return fresh
+
+
 def _new_keys(result: HostResult) -> list[str]:
     return [
         f"{'host key':<12} {shown} {'' if name == result.host else f'of {name} '}(new, saved)"

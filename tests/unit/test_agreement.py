@@ -34,7 +34,8 @@ def glance(name: str, *, stack: StackRequest = STACK, **given: Any) -> Glance:
     host = next(part.host for part in stack.parts if part.host.name == name)
     address = given.pop("address", host.address)
     facts = Facts(addresses=given.pop("carries", (address,)))
-    return Glance(replace(stack, host=host), address, facts, given.pop("record", None), given.pop("kept", None))
+    marks = given.pop("marks", frozenset())
+    return Glance(replace(stack, host=host), address, facts, given.pop("record", None), given.pop("kept", None), marks)
 
 
 def agreed(*names: str, known: Known | None = None, stack: StackRequest = STACK, **given: Any) -> Agreed:
@@ -167,8 +168,23 @@ def test_a_role_with_data_that_moves_is_a_switch(role: str) -> None:
 
 def test_a_server_that_had_all_keeps_the_data_where_it_is() -> None:
     single = recorded(Topology())
-    found = agreed(p={"record": single})
+    had = frozenset({"bucket-mlflow", "database.mlflow"})
+    found = agreed(p={"record": single, "marks": had})
     assert {switch.key for switch in found.switches} == {"roles.store", "roles.database"}
+    assert agreed(p={"record": single}).switches == (), "a first run that failed before it made any"
+
+
+def test_what_would_leave_data_behind_on_another_host_is_refused_also_where_that_host_is_not_seen() -> None:
+    known = Known(None, agreed().secrets.vault)
+    stack = replace(STACK, flags={**STACK.flags, "database.name": "other"})
+    had = {"record": recorded(), "marks": frozenset({"database.mlflow"})}
+    assert [
+        s.key for s in agreed("p", "m", "d", stack=stack, known=known, m={"record": recorded()}, d=had).switches
+    ] == ["database.name"]
+    assert [s.key for s in agreed("m", stack=stack, known=known, m={"record": recorded()}).switches] == [
+        "database.name"
+    ]
+    assert agreed("d", stack=stack, known=known, d={"record": recorded()}).switches == ()
 
 
 def test_mlflow_on_other_hosts_is_no_switch() -> None:

@@ -19,14 +19,14 @@ from provisioner.commands.plan import plan
 from provisioner.errors import Exit, Unreachable
 from provisioner.settings import RECORD
 
-APP, DATABASE = "192.0.2.10", "192.0.2.11"
+APP, DATABASE, OTHER = "192.0.2.10", "192.0.2.11", "192.0.2.12"
 
 
 class Two(World):
     """Two hosts and the inventory that makes a stack of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path):
-        super().__init__(monkeypatch, APP, DATABASE)
+        super().__init__(monkeypatch, APP, DATABASE, OTHER)
         self.app.far = self.database
         self.folder = folder
         opened = commands_host.open_session
@@ -151,14 +151,36 @@ def test_one_that_refuses_keeps_every_host_as_it_was(two: Two) -> None:
     assert [host.files for host in two.hosts.values()] == before
 
 
-def test_a_database_that_moves_to_another_host_is_refused_by_both(two: Two) -> None:
+@pytest.mark.parametrize("name", [APP, OTHER])
+def test_a_database_that_moves_to_another_host_is_refused_by_all(two: Two, name: str) -> None:
     two.call()
     before = [host.files for host in two.hosts.values()]
-    code, told = two.call(apply, "mlflow.workers=3", database=APP)
+    code, told = two.call(apply, "mlflow.workers=3", database=name)
     assert code is Exit.REFUSED
+    assert two.call(plan, database=name)[0] is Exit.REFUSED
     assert [host.files for host in two.hosts.values()] == before
     for result in told.results.values():
         assert result.error is not None
+        assert ("roles.database cannot change" if name == OTHER else "one of 2 hosts") in result.error.what
+
+
+def test_a_first_run_that_made_no_database_may_still_choose_another_name_for_it(two: Two) -> None:
+    two.database.failing = {"role:mlflow", "database:mlflow"}
+    assert two.call()[0] is Exit.FAILED
+    two.database.failing = set()
+    assert two.call(apply, "database.name=other")[0] is Exit.OK
+    assert two.call(apply, "database.name=mlflow")[0] is Exit.REFUSED
+
+
+@pytest.mark.parametrize("setting", ["database.name=other", "store.bucket=other"])
+def test_one_host_alone_does_not_switch_what_is_on_another(two: Two, setting: str) -> None:
+    two.call()
+    before = [host.files for host in two.hosts.values()]
+    for name in (APP, DATABASE):
+        assert two.call(apply, setting, hosts=(name,))[0] is Exit.REFUSED
+    two.database.off = True
+    assert two.call(apply, setting)[0] is Exit.UNREACHABLE
+    assert [host.files for host in two.hosts.values()] == before
 
 
 def test_a_host_that_was_rebuilt_becomes_the_same_again(two: Two) -> None:

@@ -265,6 +265,17 @@ def test_what_stands_against_several_hosts_alike_is_said_once() -> None:
 
 
 @pytest.mark.parametrize("live", [False, True])
+def test_a_note_on_a_stack_s_settings_is_said_once_and_one_on_another_stack_too(live: bool, capsys: Any) -> None:
+    results = [*several("u", "s", "d"), HostResult("x", "x", several=True)]
+    reporter = Live(color=False) if live else Plain()
+    for result in results:
+        result.notes = ["kept mlflow.workers = 3"]
+        reporter.connected(result)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in told] == ["u", "x"]
+
+
+@pytest.mark.parametrize("live", [False, True])
 def test_a_line_that_is_said_of_one_of_several_hosts_names_it(live: bool, capsys) -> None:
     one, other = several("u", "10.151.0.114")
     reporter = Live(color=False) if live else Plain()
