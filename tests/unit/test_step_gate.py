@@ -242,10 +242,10 @@ def test_a_service_may_use_what_others_on_its_host_do_not() -> None:
     apart = {name: sizes(8 * GIB, 4, settings, context(EACH, name).here) for name in "sdm"}
     assert together.mlflow is not None
     assert together.store is not None
-    assert together.postgres is not None
+    assert together.database is not None
     assert (apart["m"].mlflow or 0) > together.mlflow
     assert (apart["s"].store or 0) > together.store
-    assert (apart["d"].postgres or 0) > together.postgres
+    assert (apart["d"].database or 0) > together.database
     assert all(each.fits for each in apart.values())
 
 
