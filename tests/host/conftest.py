@@ -262,7 +262,7 @@ def stack(made: Stack) -> Stack:
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
     """Another machine than any server, with MLflow's client library and nothing of the tool."""
-    with hosts.running(f"t-client-{LANE}", f"10.151.0.{int(LANE) + 3}", cache=True) as host:
+    with hosts.running(f"t-client-{LANE}", f"10.151.0.{int(LANE) + 9}", cache=True) as host:
         install(host)
         yield Client(host)
 

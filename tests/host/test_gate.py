@@ -133,7 +133,7 @@ def serve(host: LabHost, name: str, role: str) -> None:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     roles = {"door": ("proxy",), "back": ("store", "mlflow"), "second": ("mlflow",)}
-    members = [Member(name, f"10.151.0.{int(LANE) + n}", found) for n, (name, found) in enumerate(roles.items())]
+    members = [Member(name, f"10.151.0.{int(LANE) + 12 + n}", found) for n, (name, found) in enumerate(roles.items())]
     topology = Topology(tuple(members))
     secrets = {"login": Secret(PASSWORD), "mlflow.flask-key": Secret("k" * 48), ROOT: authority.new_root()}
     with ExitStack() as running:
