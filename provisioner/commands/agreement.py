@@ -103,7 +103,7 @@ class Company:
 
     def _moved(self, what: str) -> Locked:
         return Locked(
-            f"the {what} on {self._name} were changed while this run worked",
+            f"the stack's {what} were changed while this run worked",
             why="another run, or somebody by hand, was there in between",
             next="run the same command again",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Sequence
@@ -75,8 +76,11 @@ class Live:
 
     def connected(self, result: HostResult) -> None:
         self._hosts.add(result.host)
+        indent = " " * len(summary.named(result, f"{'note':<12} "))
         for line in summary.unsaid(self._said, result, summary.greeting(result)):
-            self._of(result, line)
+            wrapped = textwrap.wrap(clean(summary.named(result, line)), self._width, subsequent_indent=indent)
+            for part in wrapped if line.startswith(("note", "warning")) else [summary.named(result, line)]:
+                self._say(part)
 
     def starting(self, result: HostResult, steps: Sequence[str]) -> None:
         if not result.fresh:

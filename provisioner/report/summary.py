@@ -18,6 +18,8 @@ from provisioner.report.model import HostResult
 from provisioner.report.text import clean, flush_right, plural, size
 
 _THROUGH_SSH = "Seen through the SSH connection: not proven from a client's network."
+_NOTED = "settings"
+"""The step that notes them on each host."""
 _MANY = 14
 """More changes than this are told by step, not one by one (all with -v)."""
 
@@ -125,21 +127,35 @@ def closings(command: str, results: Sequence[HostResult], width: int, verbose: i
         alike = [n for n, other in enumerate(results) if _same_failure(result, other)]
         told |= {*alike}
         if len(alike) > 1:
-            names = ", ".join(results[n].host for n in alike)
-            lines = [line for n in alike if results[n].facts is None for line in _new_keys(results[n])]
-            assert result.error is not None
-            yield True, [*lines, "", *failure(names, result.error, width)]
+            yield True, _alike([results[n] for n in alike], width)
         else:
             yield result.error is not None, closing(command, result, width, verbose)
 
 
 def _same_failure(one: HostResult, other: HostResult) -> bool:
-    """Whether both failed for the same reason, and there is nothing else to tell of either."""
-    if one.error is None or other.error is None:
+    """Whether both failed for the same reason, which is not told by their checks."""
+    if one.error is None or other.error is None or one.checks or other.checks:
         return False
     words = [(e.what, e.why, e.next, e.detail, e.exit) for e in (one.error, other.error)]
-    more = any(r.changes or r.kept or r.checks or r.losses for r in (one, other))
-    return words[0] == words[1] and not more
+    return words[0] == words[1]
+
+
+def _alike(results: Sequence[HostResult], width: int) -> list[str]:
+    """One failure of several hosts, and what each of them had done before."""
+    lines = [line for result in results if result.facts is None for line in _new_keys(result)]
+    error = results[0].error
+    assert error is not None
+    lines += ["", *failure(", ".join(result.host for result in results), error, width)]
+    done = [(r.host, sum(1 for p in r.changes if p.seconds is not None)) for r in results]
+    if told := ", ".join(f"{plural(count, 'change')} on {host}" for host, count in done if count):
+        lines += [
+            "",
+            *textwrap.wrap(f"Done before that, and it stays: {told}. The same command goes on from here.", width),
+        ]
+    if any(result.kept for result in results):
+        lines += ["What was replaced is kept on the hosts:"]
+        lines += [f"  {result.host:<12} {path}" for result in results for path in result.kept]
+    return [*lines, *(line for result in results for line in _lost(result, width))]
 
 
 def closing(command: str, result: HostResult, width: int, verbose: int) -> list[str]:
@@ -204,6 +220,9 @@ def _home(path: Path) -> str:
 
 def _repaired(command: str, result: HostResult, width: int, verbose: int) -> list[str]:
     lines: list[str] = []
+    if result.several and not verbose and all(planned.step == _NOTED for planned in result.changes):
+        said = f"{result.host:<12} the stack's settings are noted; the rest was as wanted"
+        return [flush_right(said, f"{result.seconds:.1f} s", width)]
     if len(result.changes) <= _MANY or verbose:
         # As planned, not as they happened to end side by side: each step once.
         order = {planned.id: number for number, planned in enumerate(result.planned)}

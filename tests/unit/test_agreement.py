@@ -112,9 +112,9 @@ def test_a_host_whose_settings_another_run_changes_meanwhile_is_left_as_it_is() 
     company._agreed = agree(all_here, Known(None, whole))  # what both brought to the first round
     assert company.agreed(all_here["m"], Known(None, None)).settings == company._agreed.settings
     written = recorded(**{"mlflow.workers": 4})
-    with pytest.raises(Locked, match="the settings on m were changed while this run worked"):
+    with pytest.raises(Locked, match="the stack's settings were changed while this run worked"):
         company.agreed(glance("m", record=written), Known(None, None))
-    with pytest.raises(Locked, match="the settings on m"):
+    with pytest.raises(Locked, match="the stack's settings"):
         company.agreed(glance("m"), Known(None, None))
 
 

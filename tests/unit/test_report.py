@@ -253,15 +253,26 @@ def closed(results: list[HostResult]) -> tuple[str, str]:
 
 def test_what_stands_against_several_hosts_alike_is_said_once() -> None:
     results = several("u", "s", "d", "m1")
-    results[1].changes = [planned(1.0)]
+    results[1].changes = [planned(1.0), planned(1.0)]
+    results[1].kept = ["/var/backups/provision/x/etc/y"]
     for result in results:
         result.error = Refused("the database cannot move", why="it holds data", next="provision plan")
     results[2].error = Refused("the disk is full", next="free some")
     _, err = closed(results)
-    assert err.count("the database cannot move") == 2
-    assert "what   u, m1: the database cannot move\nwhy    it holds data\nnext   provision plan\n" in err
-    assert "what   s: the database cannot move" in err, "it has changes of its own to tell"
+    assert err.count("the database cannot move") == 1
+    assert "what   u, s, m1: the database cannot move\nwhy    it holds data\nnext   provision plan\n" in err
+    assert "it stays: 2 changes on s. The same command" in err
+    assert "kept on the hosts:\n  s            /var/backups/provision/x/etc/y\n" in err
     assert "what   d: the disk is full" in err
+
+
+def test_a_host_on_which_only_the_stacks_settings_were_noted_takes_a_line() -> None:
+    results = several("u", "s")
+    for result in results:
+        result.changes = [of("settings", "file:stack.toml", "change", "a setting was changed")]
+        result.kept = ["/var/backups/x"]
+    out, _ = closed(results)
+    assert [line.split()[:5] for line in out.splitlines()] == [[n, "the", "stack's", "settings", "are"] for n in "us"]
 
 
 @pytest.mark.parametrize("live", [False, True])
