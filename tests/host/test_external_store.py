@@ -43,6 +43,12 @@ def reach(address: str) -> tuple[str, ...]:
     return ("--host", f"root@{address}", "-i", str(PRIVATE_KEY))
 
 
+def lead_out(host: LabHost) -> None:
+    """Their store answers other servers, too: until `systemctl stop`, which leaves nothing of it."""
+    proxy = "$(ls /lib/systemd/systemd-socket-proxyd /usr/lib/systemd/systemd-socket-proxyd | head -n 1)"
+    host.check(f"systemd-run -q --unit=theirs --socket-property=ListenStream={PORT} {proxy} 127.0.0.1:9000")
+
+
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Another team's store, which other servers reach, and a key that makes and fills buckets."""
@@ -50,8 +56,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     with hosts.running(f"t-theirs-{LANE}", STORE, cache=True) as host:
         made = owner.run("seaweedfs", "--set", "store.engine=seaweedfs", *reach(STORE), timeout=FIRST_RUN)
         assert made.code == 0, made.out + made.err
-        proxy = "$(ls /lib/systemd/systemd-socket-proxyd /usr/lib/systemd/systemd-socket-proxyd | head -n 1)"
-        host.check(f"systemd-run -q --unit=theirs --socket-property=ListenStream={PORT} {proxy} 127.0.0.1:9000")
+        lead_out(host)
         names = {"access": "store.root.user", "secret": "store.root.password"}
         yield {name: owner.run("secrets", "show", of, *reach(STORE)).out.strip() for name, of in names.items()}
 
@@ -193,5 +198,5 @@ def test_a_store_that_is_away_is_told_with_its_own_name(stack: Stack, operator: 
         assert run.code == 5, run.out + run.err
         assert ENDPOINT in json.dumps(run.host)
     finally:
-        store.check("systemctl start theirs.socket")
+        lead_out(store)
     assert provision(operator, "verify", "--json").code == 0
