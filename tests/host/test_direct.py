@@ -137,7 +137,7 @@ def test_health_says_when_the_store_is_away(stack: Stack) -> None:
         assert stack.on(ask) == "503"
     finally:
         stack.on(f"systemctl start {stack.store_unit}")
-    stack.wait()
+    stack.on(f"for i in $(seq 600); do [ $({ask}) != 200 ] || exit 0; sleep 0.2; done; exit 1", seconds=200)
 
 
 def test_the_clients_key_opens_its_folder_and_nothing_else(
