@@ -18,7 +18,7 @@ from . import gauge
 from .conftest import Stack
 
 MB = 2**20
-GB = float(os.environ.get("PROVISION_TEST_LARGE_GB", "2"))
+GB = float(os.environ.get("PROVISION_TEST_LARGE_GB", "0.5"))
 """Size of the file that goes up and down."""
 PARTS = 10
 PART = int(GB * 1024 / PARTS) * MB
