@@ -46,6 +46,7 @@ def reach(address: str) -> tuple[str, ...]:
 def lead_out(host: LabHost) -> None:
     """Their store answers other servers, too: until `systemctl stop`, which leaves nothing of it."""
     proxy = "$(ls /lib/systemd/systemd-socket-proxyd /usr/lib/systemd/systemd-socket-proxyd | head -n 1)"
+    host.exec("systemctl reset-failed theirs.socket theirs.service")
     host.check(f"systemd-run -q --unit=theirs --socket-property=ListenStream={PORT} {proxy} 127.0.0.1:9000")
 
 
