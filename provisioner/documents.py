@@ -14,7 +14,7 @@ from provisioner.keys import Key
 from provisioner.schema_hosts import Host
 from provisioner.values import dataclass
 
-_PROBLEMS = 30
+_PROBLEMS = 19  # with "and more" as many lines as a terminal is shown of an error's detail
 STACKS = "stacks"
 
 Place = Callable[[tuple[str, ...]], str]

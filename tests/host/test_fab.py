@@ -39,8 +39,9 @@ def test_fab_lists_every_step(operator: Operator) -> None:
     done = fab(operator, "--list")
     assert done.returncode == 0, done.stderr
     listed = {line.split()[0]: " ".join(line.split()[1:]) for line in done.stdout.splitlines()[1:] if line.strip()}
-    steps = {"minio", "seaweedfs", "postgres", "database", "bucket", "mlflow", "proxy"}
-    assert set(listed) == {*steps, "provision"}
+    steps = {"minio", "seaweedfs", "external-store", "postgres", "mysql", "database", "bucket", "mlflow", "proxy"}
+    between_hosts = {"certificates", "peers", "cluster", "gate"}
+    assert set(listed) == {*steps, *between_hosts, "provision"}
     assert all(listed.values()), "each says what it does"
 
 

@@ -133,7 +133,7 @@ def test_a_shell_asks_for_its_completion_and_can_read_it(installed: Installed, s
     ("typed", "offered"),
     [
         (("provision", "postg"), {"postgres"}),
-        (("provision", "m"), {"minio", "mlflow"}),
+        (("provision", "m"), {"minio", "mlflow", "mysql"}),
         (("provision", "secrets", "s"), {"show"}),
         (("provision", "plan", "--di"), {"--diff"}),
     ],
