@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import shlex
 import signal
@@ -107,8 +108,12 @@ def answer(stack: Stack, trusting: ssl.SSLContext, user: str = "", password: str
             return int(found.status)
     except urllib.error.HTTPError as error:
         return error.code
-    except urllib.error.URLError as error:
-        return 0 if isinstance(error.reason, ssl.SSLCertVerificationError) else -1
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError; a reading that breaks off is none
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return 0
+        print(f"no answer: {reason!r}")
+        return -1
 
 
 @contextmanager
