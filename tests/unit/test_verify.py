@@ -279,9 +279,10 @@ def test_a_run_that_is_not_in_the_stacks_database_is_a_fault(start: Start) -> No
             return
 
     outcome = verify(Target(start().url), database=Database(Connection, "postgres"))
-    assert outcome.fault == "other-database"
+    assert outcome.fault == "other-database", outcome
     Connection.row = (1,)
-    assert verify(Target(start().url), database=Database(Connection, "postgres")).ok
+    outcome = verify(Target(start().url), database=Database(Connection, "postgres"))
+    assert outcome.ok, outcome
 
     def refuses() -> Connection:
         raise RuntimeError('FATAL: password authentication failed for user "mlflow"\nDETAIL')
