@@ -34,7 +34,7 @@ def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
             continue
         keep = f"keep it: --set {key}={before}, and {key} out of the inventory"
         if key.startswith(("store.", "artifacts.")):
-            from provisioner.switching import by_hand
+            from provisioner.artifact_moves import by_hand
 
             why, following = by_hand(key, recorded, wanted)
         found.append(Switch(key, before, after, why, following or keep))

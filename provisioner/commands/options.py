@@ -155,8 +155,12 @@ def one_stack(options: Options) -> StackRequest:
     """The only stack of the call; UsageError when several are named."""
     stacks = options.stacks().stacks
     if len(stacks) != 1:
-        names = ", ".join(stack.host.name for stack in stacks)
-        raise UsageError(f"this command works on one stack, here are {len(stacks)}: {names}", next="add --host HOST")
+        named = all(stack.name for stack in stacks)
+        names = ", ".join(stack.name if named else stack.host.name for stack in stacks)
+        raise UsageError(
+            f"this command works on one stack, here are {len(stacks)}: {names}",
+            next="add --stack NAME" if named else "add --host HOST",
+        )
     return stacks[0]
 
 
