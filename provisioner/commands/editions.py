@@ -12,6 +12,7 @@ from dataclasses import replace
 from provisioner import schema
 from provisioner.errors import Refused
 from provisioner.inventory import StackRequest
+from provisioner.record import dump_recorded
 from provisioner.settings import RECORD, Recorded, Settings, effective
 
 _MANY = 6
@@ -42,8 +43,17 @@ def numbered(settings: Settings, recorded: Recorded | None) -> Settings:
     if settings.topology.single:
         return replace(settings, edition=0)
     before = recorded.edition if recorded is not None else 0
-    same = recorded is not None and before > 0 and effective({}, {}, recorded) == settings
+    same = (
+        recorded is not None
+        and before > 0
+        and _written(settings, before) == _written(effective({}, {}, recorded), before)
+    )
     return replace(settings, edition=before if same else before + 1)
+
+
+def _written(settings: Settings, edition: int) -> str:
+    """What a host records of `settings`: not the operator's own files, which an inventory names at every run."""
+    return dump_recorded(replace(settings, edition=edition), "")
 
 
 def _differing(one: Recorded, other: Recorded, request: StackRequest) -> dict[str, tuple[object, object]]:

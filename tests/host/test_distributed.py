@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not MINIO, reason="PROVISION_TEST_MINIO names no
 # On the URL's host, as MLflow: its own environment has its key and its address of the store.
 OBJECT = """
 set -a; . /etc/mlflow/mlflow.env; set +a
-exec /opt/mlflow/server/bin/python - "$@" <<'end'
+exec /opt/mlflow/current/bin/python - "$@" <<'end'
 import os, sys
 import boto3
 from botocore.config import Config

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from provisioner import record, vault
 from provisioner.commands.agreement import Agreed, Company, Glance, Known, agree
+from provisioner.commands.editions import numbered
 from provisioner.commands.meeting import Meeting
 from provisioner.errors import Locked, Refused
 from provisioner.inventory import HostRequest, Part, StackRequest
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
-from provisioner.settings import Recorded, effective, with_topology
+from provisioner.settings import Installed, Recorded, effective, with_topology
 from provisioner.topology import ROLES, Member, Topology
 
 PARTS = (
@@ -125,6 +126,25 @@ def test_what_this_run_has_written_itself_is_no_change_from_elsewhere() -> None:
     part = vault.part(company._agreed.secrets.vault, "m", company._agreed.settings)
     after = glance("m", record=record.parse_recorded(text, "m"), kept=part)
     assert company.agreed(after, Known(None, None)).secrets.vault == company._agreed.secrets.vault
+
+
+@pytest.mark.parametrize(
+    ("values", "edition"),
+    [
+        ({}, 4),
+        ({"store.binary": "/home/anna/minio"}, 4),
+        ({"access.tls": {"cert": "/home/anna/c.pem", "key": "/home/anna/k.pem"}}, 4),
+        ({"mlflow.workers": 4}, 5),
+    ],
+)
+def test_only_another_setting_is_another_edition_not_the_operators_files(values: dict[str, Any], edition: int) -> None:
+    """An inventory names its files at every run; a host records none of their paths."""
+    given = {"access.tls": {"cert": "/home/anna/c.pem", "key": "/home/anna/k.pem"}} if "access.tls" in values else {}
+    made = Installed("file", sha256="a" * 64)
+    before = replace(with_topology(effective(given, {}), TOPOLOGY), installed=made, edition=4)
+    known = record.parse_recorded(record.dump_recorded(before, "x"), "h")
+    wanted = with_topology(effective({}, values, known), TOPOLOGY)
+    assert numbered(replace(wanted, installed=made), known).edition == edition
 
 
 def test_hosts_that_disagree_are_told_and_nothing_is_chosen() -> None:
