@@ -10,13 +10,15 @@ from provisioner.engine.quoting import printable
 from provisioner.resources.s3 import Store, Unanswered
 from provisioner.transport.base import Session
 
+_PATIENCE = 40.0
+"""Seconds: a server that was asked waits 10 and more for another one that has gone without a word."""
 _UNKNOWN = "not known: the store does not tell"
 
 
 def ailing(store: Store, session: Session, urls: Iterable[str]) -> dict[str, str]:
     """Of `urls`, as MINIO_VOLUMES names them, those that are not well: `OFFLINE`, `healing` …"""
     try:
-        answer = store.request(session, "GET", "/minio/admin/v3/info")
+        answer = store.request(session, "GET", "/minio/admin/v3/info", timeout=_PATIENCE)
         found = states(json.loads(answer.body)) if answer.status == 200 else None
     except (Unanswered, ValueError):
         found = None

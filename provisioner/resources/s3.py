@@ -92,9 +92,16 @@ class Store:
             return path
 
     def request(
-        self, session: Session, method: str, path: str, query: Mapping[str, str] | None = None, key: Key | None = None
+        self,
+        session: Session,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        key: Key | None = None,
+        timeout: float = TIMEOUT,
     ) -> Answer:
-        """One signed request without a body, as `key` (the administrator's by default). Raises Unanswered."""
+        """One signed request without a body, as `key` (the administrator's by default); `timeout`: seconds of
+        silence. Raises Unanswered."""
         way = self.way(session)
         target, headers = signed(key or self.root, method, self.authority, path, query or {})
         deadline = time.monotonic() + WAIT
@@ -103,8 +110,11 @@ class Store:
                 idle = self._idle.setdefault(way, [])
                 connection = idle.pop() if idle else None
             fresh = connection is None
-            connection = connection or Connection(way, self.authority, TIMEOUT, self._context())
+            connection = connection or Connection(way, self.authority, timeout, self._context())
+            connection.timeout = timeout
             try:
+                if connection.sock is not None:
+                    connection.sock.settimeout(timeout)
                 connection.request(method, target, headers=headers)
                 response = connection.getresponse()
                 body = response.read(BODY_LIMIT)

@@ -159,7 +159,7 @@ def test_one_host_lost_is_not_noticed_and_two_leave_what_is_there_to_read(stack:
     hosts.halt(stack.hosts["s4"].name)
     until(lambda: stack.works("get", "first"), "a read without one host")
     until(lambda: stack.works("put", "second"), "a write without one host")
-    assert stack.ailing() == {"s4": "OFFLINE"}
+    until(lambda: stack.ailing() == {"s4": "OFFLINE"}, "the drive that is away")
     hosts.halt(stack.hosts["s3"].name)
     until(lambda: stack.works("get", "second"), "a read without two hosts")
     assert not stack.works("put", "third")
