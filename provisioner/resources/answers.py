@@ -11,12 +11,46 @@ PYTHON = "/usr/bin/python3"
 
 # One process that asks again by itself for 3 s: starting Python anew ten times a second would take
 # a third of a core from the very server that is starting.
-_PROGRAM = """
+ASKING = """
+def exchange(s, request, wanted):
+    s.settimeout(5)
+    s.sendall(request)
+    reply = b""
+    while (wanted not in reply or b"\\n" not in reply) and len(reply) < 65536:
+        chunk = s.recv(4096)
+        if not chunk:
+            break
+        reply += chunk
+    words = reply.split(b"\\n")[0].split()
+    if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return 0
+    return int(words[1])
+def all_well():
+    for place, accepted, *rest in ASKED:
+        try:
+            status = ask(*rest)
+        except (OSError, ValueError) as error:
+            print(place, error)
+            return False
+        if status not in accepted:
+            print(place, "answers", status)
+            return False
+    return True
+end = time.monotonic() + 3
+while not all_well():
+    if time.monotonic() > end:
+        raise SystemExit(1)
+    time.sleep(0.1)
+""".strip()
+"""Of a program that has `ASKED`, rows of a name, the statuses that are accepted and the arguments of its `ask`."""
+
+_PROGRAM = f"""
 import socket, time
 def encrypted(plain, certificate):
     import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain.settimeout(5)
     s = context.wrap_socket(plain)
     end = "-----END CERTIFICATE-----"
     with open(certificate) as file:
@@ -26,36 +60,11 @@ def encrypted(plain, certificate):
     return s
 def ask(port, request, wanted, certificate):
     with socket.create_connection(("127.0.0.1", port), 2) as plain:
-        plain.settimeout(5)
         s = encrypted(plain, certificate) if certificate else plain
-        s.sendall(request)
-        reply = b""
-        while (wanted not in reply or b"\\n" not in reply) and len(reply) < 65536:
-            chunk = s.recv(4096)
-            if not chunk:
-                break
-            reply += chunk
+        status = exchange(s, request, wanted)
         s.close()
-    words = reply.split(b"\\n")[0].split()
-    if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        return 0
-    return int(words[1])
-def all_well():
-    for port, request, accepted, wanted, certificate in ASKED:
-        try:
-            status = ask(port, request, wanted, certificate)
-        except (OSError, ValueError) as error:
-            print("port", port, error)
-            return False
-        if status not in accepted:
-            print("port", port, "answers", status)
-            return False
-    return True
-end = time.monotonic() + 3
-while not all_well():
-    if time.monotonic() > end:
-        raise SystemExit(1)
-    time.sleep(0.1)
+    return status
+{ASKING}
 """
 
 
@@ -98,6 +107,6 @@ class Ask:
 
 def answers(*asks: Ask, python: str = PYTHON) -> str:
     """sh that ends with 0 as soon as every request is answered as accepted, with 1 after 3 s without."""
-    asked = [(a.port, a.request(), a.accepted, a.wanted.encode(), a.certificate) for a in asks]
+    asked = [(f"port {a.port}", a.accepted, a.port, a.request(), a.wanted.encode(), a.certificate) for a in asks]
     # A literal of bytes is one line of ASCII: nothing in it can end the here-document.
     return f"{python} -I -S - <<'end-of-answers'\nASKED = {asked!r}\n{_PROGRAM.strip()}\nend-of-answers"

@@ -10,6 +10,16 @@ ROWS = 1_000_000
 """Rows are counted up to here, for a reader."""
 
 
+def counted(output: bytes, probes: int) -> list[tuple[int, int] | None]:
+    """Rows of two tables for each of so many probes, from lines `PROBE|ROWS|ROWS`; None where there is none."""
+    found: dict[int, tuple[int, int]] = {}
+    for line in output.decode("ascii", "replace").splitlines():
+        fields = line.split("|")
+        if len(fields) == 3 and all(each.isdigit() for each in fields):
+            found[int(fields[0])] = int(fields[1]), int(fields[2])
+    return [found.get(number) for number in range(probes)]
+
+
 class Tables(Protocol):
     """One database."""
 

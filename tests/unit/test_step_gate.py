@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import re
+import ssl
+import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from provisioner.certificates import authority
 from provisioner.certificates.material import certificates as pem
 from provisioner.door import Door
 from provisioner.engine.probe import Seen
+from provisioner.resources import mutual
+from provisioner.resources.answers import Ask
 from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File, NoFile
 from provisioner.resources.paths import PathProbe, PathState
@@ -174,9 +180,49 @@ def test_each_host_s_certificate_bears_the_names_of_its_roles_and_serves_both_en
     )
 
 
-def test_a_certificate_between_hosts_is_made_for_clients_too_and_the_url_s_is_not(tmp_path: Path) -> None:
-    import subprocess
+class Ok(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_host_asks_another_with_its_own_certificate_and_believes_the_one_of_the_role_only(tmp_path: Path) -> None:
+    found = inner.certificate(context(EACH, "s"))
+    assert found is not None
+    pem_file, root = tmp_path / "inner.pem", tmp_path / "root.crt"
+    root.write_text(pem(ROOT.chain))
+    (tmp_path / "issuer.pem").write_text(authority.issuer(ROOT, found.names).pem())
+    (tmp_path / "names").write_text(table([replace(found, path=str(pem_file))]))
+    assert renew(["dash"], tmp_path).returncode == 0
+    wanting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=root)
+    wanting.load_cert_chain(pem_file)
+    wanting.verify_mode = ssl.CERT_REQUIRED
+
+    def asked(role: str, accepted: int) -> subprocess.CompletedProcess[bytes]:
+        ask = Ask(port, "/health", inner.shared_name(role), (accepted,))
+        peer = mutual.Peer(str(pem_file), str(root), inner.shared_name(role))
+        program = mutual.answers(peer, ("127.0.0.1", ask), python="python3")
+        assert shells.lint(program) == ""
+        assert program.count("time.monotonic() + 3\n") == 1
+        return shells.run(["dash"], program.replace("time.monotonic() + 3\n", "time.monotonic() + 0.1\n").encode())
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ok) as server:
+        server.socket = wanting.wrap_socket(server.socket, server_side=True)
+        port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert asked("store", 200).returncode == 0
+            other = asked("store", 503)
+            assert (other.returncode, b"answers 200" in other.stdout) == (1, True)
+            another = asked("mlflow", 200)
+            assert (another.returncode, b"certificate verify failed" in another.stdout) == (1, True)
+        finally:
+            server.shutdown()
+
+
+def test_a_certificate_between_hosts_is_made_for_clients_too_and_the_url_s_is_not(tmp_path: Path) -> None:
     found = inner.certificate(context(EACH, "s"))
     assert found is not None
     (tmp_path / "root.crt").write_text(pem(ROOT.chain))
@@ -217,7 +263,7 @@ def test_logins_are_passed_on_only_once_every_mlflow_server_asks_for_them(hosts:
     assert {"after:gate@m", "after:mlflow@m"} <= set(site.needs), "which are other hosts' steps"
     assert site.check_in_place.startswith("nginx -t -q || exit 1\n")
     assert site.check_in_place.count("5543, b'GET /api/2.0/mlflow/experiments/search") == asked
-    assert ("('127.0.0.1', 5500" in site.check_in_place or "[(5500," in site.check_in_place) == (hosts is MIXED)
+    assert ("('port 5500', " in site.check_in_place) == (hosts is MIXED)
     assert shells.lint(f"#!/bin/sh\nset -eu\n{site.check_in_place}\n") == ""
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from provisioner import assets
 from provisioner.engine.probe import Probe
-from provisioner.resources.dbms import ROWS
+from provisioner.resources.dbms import ROWS, counted
 from provisioner.resources.mysql import client
 from provisioner.values import dataclass
 
@@ -35,9 +35,4 @@ class RowsProbe(Probe[tuple[int, int] | None]):
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[tuple[int, int] | None]:
-        found: dict[int, tuple[int, int]] = {}
-        for line in output.decode("ascii", "replace").splitlines():
-            fields = line.split("|")
-            if len(fields) == 3 and all(each.isdigit() for each in fields):
-                found[int(fields[0])] = int(fields[1]), int(fields[2])
-        return [found.get(number) for number in range(len(probes))]
+        return counted(output, len(probes))

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from provisioner import assets
 from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import word
-from provisioner.resources.dbms import ROWS
+from provisioner.resources.dbms import ROWS, counted
 from provisioner.resources.postgresql import psql
 from provisioner.values import dataclass
 
@@ -42,9 +42,4 @@ class RowsProbe(Probe[tuple[int, int] | None]):
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[tuple[int, int] | None]:
-        found: dict[int, tuple[int, int]] = {}
-        for line in output.decode("ascii", "replace").splitlines():
-            fields = line.split("|")
-            if len(fields) == 3 and all(field.isdigit() for field in fields):
-                found[int(fields[0])] = int(fields[1]), int(fields[2])
-        return [found.get(number) for number in range(len(probes))]
+        return counted(output, len(probes))

@@ -12,12 +12,13 @@ systemctl reset-failed seaweedfs.service 2>/dev/null || :
 systemctl restart seaweedfs.service || { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }
 t=$(($(date +%s) + 90)); n0=$(systemctl show -p NRestarts --value seaweedfs.service)
 until ( /usr/bin/python3 -I -S - <<'end-of-answers'
-ASKED = [(9000, b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', (200,), b'', '')]
+ASKED = [('port 9000', (200,), 9000, b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', b'', '')]
 import socket, time
 def encrypted(plain, certificate):
     import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain.settimeout(5)
     s = context.wrap_socket(plain)
     end = "-----END CERTIFICATE-----"
     with open(certificate) as file:
@@ -27,29 +28,32 @@ def encrypted(plain, certificate):
     return s
 def ask(port, request, wanted, certificate):
     with socket.create_connection(("127.0.0.1", port), 2) as plain:
-        plain.settimeout(5)
         s = encrypted(plain, certificate) if certificate else plain
-        s.sendall(request)
-        reply = b""
-        while (wanted not in reply or b"\n" not in reply) and len(reply) < 65536:
-            chunk = s.recv(4096)
-            if not chunk:
-                break
-            reply += chunk
+        status = exchange(s, request, wanted)
         s.close()
+    return status
+def exchange(s, request, wanted):
+    s.settimeout(5)
+    s.sendall(request)
+    reply = b""
+    while (wanted not in reply or b"\n" not in reply) and len(reply) < 65536:
+        chunk = s.recv(4096)
+        if not chunk:
+            break
+        reply += chunk
     words = reply.split(b"\n")[0].split()
     if wanted not in reply or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return 0
     return int(words[1])
 def all_well():
-    for port, request, accepted, wanted, certificate in ASKED:
+    for place, accepted, *rest in ASKED:
         try:
-            status = ask(port, request, wanted, certificate)
+            status = ask(*rest)
         except (OSError, ValueError) as error:
-            print("port", port, error)
+            print(place, error)
             return False
         if status not in accepted:
-            print("port", port, "answers", status)
+            print(place, "answers", status)
             return False
     return True
 end = time.monotonic() + 3
