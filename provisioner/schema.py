@@ -129,7 +129,7 @@ class Database:
         (),
         checks.list_of(addresses.network),
         "Networks that may reach the database with the role's password, besides the server itself, by TLS only "
-        "(docs/tls.md; not MySQL). Without one it listens on loopback only.",
+        "(docs/tls.md). Without one it listens on loopback only.",
         kind="list",
         example='allow = ["10.151.0.0/24"]',
     )

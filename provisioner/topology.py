@@ -61,6 +61,10 @@ class Topology:
         """The hosts of a role, the first one first; none where one host does everything."""
         return tuple(member for member in self.members if role in member.roles)
 
+    def count(self, role: str) -> int:
+        """How many hosts do `role`."""
+        return max(1, len(self.of(role)))
+
     def member(self, name: str) -> Member | None:
         """The host that the inventory calls `name`."""
         return next((member for member in self.members if member.name == name), None)

@@ -16,7 +16,7 @@ from provisioner.resources.package import Package
 from provisioner.resources.unit import Service, UnitProbe
 from provisioner.runtime import programs
 from provisioner.settings import Settings
-from provisioner.steps import Context, inner, minio_cluster, postgres, tls
+from provisioner.steps import Context, dbms, inner, minio_cluster, tls
 from provisioner.steps.host_certificates import (
     FOLDER,
     ISSUER,
@@ -33,7 +33,12 @@ from provisioner.steps.host_certificates import (
 from provisioner.topology import ROLES
 from provisioner.values import dataclass
 
-_SERVICES = (tls.certificate, postgres.certificate, minio_cluster.certificate, inner.certificate)
+
+def _database(context: Context) -> HostCertificate | None:
+    return dbms.of(context.settings).certificate(context) if dbms.known(context.settings) else None
+
+
+_SERVICES = (tls.certificate, _database, minio_cluster.certificate, inner.certificate)
 """Who may have one: a function of the context each, None where it needs none."""
 
 
@@ -65,7 +70,7 @@ class Certificates:
             File(id="file:tls-names", path=NAMES, content=table(certificates).encode()),
             File(id="file:tls-renew", path=SCRIPT, content=programs.text("tls_renew.sh").encode(), mode=0o755),
             Issuer(id="certificate:issuer", path=ISSUER, root=material(context, ROOT), names=names(certificates)),
-            *_units(),
+            *_units(certificates),
             Service(id=f"unit:{TIMER}", unit=TIMER, cost="nobody waits for it"),
         ]
         return [resource.of(self.name) for resource in resources]
@@ -88,13 +93,15 @@ def names(certificates: Iterable[HostCertificate]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for each in certificates for name in each.names))
 
 
-def _units() -> list[Resource]:
+def _units(certificates: Iterable[HostCertificate]) -> list[Resource]:
     """The timer and what it starts, which is no service that runs and would be asked whether it reads today's file."""
+    folders = (each.path.rpartition("/")[0] for each in certificates)
+    elsewhere = sorted({folder for folder in folders if folder != FOLDER and not folder.startswith(f"{FOLDER}/")})
     return [
         File(
             id=f"file:{unit}",
             path=f"{UNITS}/{unit}",
-            content=render(f"{unit}.j2").encode(),
+            content=render(f"{unit}.j2", elsewhere=elsewhere).encode(),
             check_in_place="systemctl daemon-reload",
         )
         for unit in (SERVICE, TIMER)

@@ -22,10 +22,11 @@ def uri(settings: Settings, name: str, password: Secret | None, host: str = "") 
     login = user if password is None else f"{user}:{urllib.parse.quote(password.reveal(), safe='')}"
     query = f"?sslmode=verify-full&sslrootcert={urllib.parse.quote(CA)}" if host else ""
     path = f"/{urllib.parse.quote(name, safe='')}"
-    return f"postgresql+psycopg2://{login}@{_bracketed(host or '127.0.0.1')}:5432{path}{query}"
+    return f"postgresql+psycopg2://{login}@{bracketed(host or '127.0.0.1')}:5432{path}{query}"
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """As an address has it: IPv6 in brackets."""
     try:
         return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
     except ValueError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
@@ -17,6 +17,9 @@ from provisioner.resources.dbms import Server, ServerLook
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context, Step, registry
+
+if TYPE_CHECKING:
+    from provisioner.steps.host_certificates import HostCertificate
 
 
 class Dbms(Step, Protocol):
@@ -28,6 +31,9 @@ class Dbms(Step, Protocol):
     """On this host, for MLflow and for the checks of the operator's side."""
     data: str
     """The directory in which the distribution keeps the data."""
+
+    def certificate(self, context: Context) -> HostCertificate | None:
+        """What it shows other hosts; None where none reaches it, or it shows what this tool did not make."""
 
     def unit(self, context: Context) -> str:
         """The unit that MLflow waits for at boot."""

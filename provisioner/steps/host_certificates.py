@@ -60,6 +60,23 @@ class HostCertificate:
         return f"certificate:{self.name}"
 
 
+def reached_by(context: Context, role: str, networks: Iterable[str]) -> tuple[str, ...]:
+    """By what clients in `networks` call a service of this host, which has `role`; empty where nobody does.
+
+    Its names are those of the URL, where that is this host's, the address under which the stack's other hosts reach
+    it, and its addresses in the clients' networks. No IPv6 address that is not named: a host takes new ones by itself.
+    """
+    parsed = [ipaddress.ip_network(each) for each in networks]
+    if not parsed or not context.here.holds(role):
+        return ()
+    carried = [address for each in context.facts.addresses if (address := ipaddress.ip_address(each)).version == 4]
+    inside = (str(address) for address in carried if any(address in network for network in parsed))
+    named = context.door.names if context.here.holds("proxy") else ()
+    member = context.here.member
+    own = (member.address,) if member is not None and member.address else ()
+    return tuple(dict.fromkeys((*named, *own, *inside)))
+
+
 def leaf(certificate: HostCertificate, needs: tuple[str, ...]) -> Leaf:
     """The certificate as a resource of its service's step, there before the service is told of it."""
     return Leaf(

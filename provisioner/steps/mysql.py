@@ -18,6 +18,7 @@ from provisioner.values import dataclass
 
 if TYPE_CHECKING:
     from provisioner.resources.mysql.server import ServerProbe, ServerState
+    from provisioner.steps.host_certificates import HostCertificate
 
 _BUFFER_POOL = 128
 """MiB, InnoDB's default."""
@@ -29,7 +30,7 @@ class Mysql:
 
     name: str = "mysql"
     summary: str = "the MySQL or MariaDB server of the distribution"
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("certificates",)
     provides: str = "dbms"
     roles: tuple[str, ...] = ("database",)
     engine: str = "mysql"
@@ -63,6 +64,11 @@ class Mysql:
         return server.headline(context)
 
     # What other steps ask (steps/dbms.py).
+
+    def certificate(self, context: Context) -> HostCertificate | None:
+        from provisioner.steps.mysqld import server
+
+        return server.certificate(context)
 
     def unit(self, context: Context) -> str:
         from provisioner.steps.mysqld import server

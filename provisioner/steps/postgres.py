@@ -240,9 +240,10 @@ def settings(context: Context) -> dict[str, str]:
     """The settings of our file in conf.d, by name."""
     database, workers = context.settings.database, context.settings.mlflow.workers
     more, allow = own_accounts.wanted(context), bool(postgres_access.clients(context))
+    hosts = context.here.topology.count("mlflow")
     if not is_guest(context):
         shown = postgres_access.CERTIFICATE if allow else ""
-        return conf.owned(certificate=shown, workers=workers, extra=database.settings, accounts=more)
+        return conf.owned(certificate=shown, workers=workers, extra=database.settings, accounts=more, hosts=hosts)
     cluster = chosen(context)
     standing = context.seen.get(PathProbe(cluster.conf))
     current = standing.content if standing is not None and isinstance(standing.content, bytes) else None
@@ -254,6 +255,7 @@ def settings(context: Context) -> dict[str, str]:
         workers=workers,
         extra=database.settings,
         accounts=more,
+        hosts=hosts,
     )
 
 

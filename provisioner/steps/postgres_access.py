@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from provisioner.resources.postgresql.hba import Access
 from provisioner.steps import Context, own_accounts
-from provisioner.steps.host_certificates import FOLDER, HostCertificate
+from provisioner.steps.host_certificates import FOLDER, HostCertificate, reached_by
 
 CERTIFICATE = f"{FOLDER}/postgresql/server.pem"
 """In a folder of its own, whose group the file gets from there."""
@@ -32,18 +30,6 @@ def access(context: Context, *, encrypted: bool) -> Access:
 
 
 def certificate(context: Context, unit: str) -> HostCertificate | None:
-    """What a server of our own shows its clients beyond this host; None without any.
-
-    Its names are those of the URL, where that is this host's, the address under which the stack's other hosts reach
-    it, and its addresses in the clients' networks. No IPv6 address that is not named: a host takes new ones by itself.
-    """
-    networks = [ipaddress.ip_network(each) for each in clients(context)]
-    if not networks or not context.here.holds("database"):
-        return None
-    carried = [address for each in context.facts.addresses if (address := ipaddress.ip_address(each)).version == 4]
-    inside = (str(address) for address in carried if any(address in network for network in networks))
-    named = context.door.names if context.here.holds("proxy") else ()
-    member = context.here.member
-    own = (member.address,) if member is not None and member.address else ()
-    names = tuple(dict.fromkeys((*named, *own, *inside)))
-    return HostCertificate("postgresql", "PostgreSQL", CERTIFICATE, names, unit, GROUP)
+    """What a server of our own shows its clients beyond this host; None without any."""
+    names = reached_by(context, "database", clients(context))
+    return HostCertificate("postgresql", "PostgreSQL", CERTIFICATE, names, unit, GROUP) if names else None

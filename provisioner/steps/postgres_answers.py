@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
@@ -15,12 +15,20 @@ from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
 
+if TYPE_CHECKING:
+    from provisioner.steps.host_certificates import HostCertificate
+
 _SHARED_BUFFERS = 128
 """MiB, PostgreSQL's default."""
 
 
 class Answers:
     """Of the step; the page itself is steps/postgres.py."""
+
+    def certificate(self, context: Context) -> HostCertificate | None:
+        from provisioner.steps.postgres import certificate
+
+        return certificate(context)
 
     def unit(self, context: Context) -> str:
         return "postgresql.service"

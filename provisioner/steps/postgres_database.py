@@ -19,7 +19,8 @@ def databases(
 ) -> tuple[Resource, ...]:
     """`server` looks at MLflow's database, `accounts` at the one of its own accounts, where it keeps them."""
     database, needs = context.settings.database, ("step:postgres",)
-    limit = conf.connections(context.settings.mlflow.workers, own_accounts.wanted(context))
+    hosts = context.here.topology.count("mlflow")
+    limit = conf.connections(context.settings.mlflow.workers, own_accounts.wanted(context), hosts)
     role = Role(
         id=f"role:{database.user}",
         name=database.user,

@@ -47,11 +47,11 @@ class Sizes:
 def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None) -> Sizes:
     """`memory` in bytes, 0 when it is not known. What this host does not have takes none of it."""
     here = here or Here()
-    workers = settings.mlflow.workers
+    workers, hosts = settings.mlflow.workers, here.topology.count("mlflow")
     unlimited = Sizes(
         mlflow_tasks=256 + 128 * workers,
         store_tasks=min(8192, 1024 + 512 * cores),
-        database_tasks=256 + 2 * max(100, workers * 30 + 35, _number(settings, "max_connections")),
+        database_tasks=256 + 2 * max(100, (workers * 30 + 15) * hosts + 20, _number(settings, "max_connections")),
         proxy_tasks=64 + 64 * cores,
     )
     if memory <= 0:

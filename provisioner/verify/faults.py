@@ -186,6 +186,11 @@ def _database(said: str, body: bytes) -> Fault:
         rb"authentication failed|Access denied": ("the password of its role is not the database's", "database"),
         rb"not permitted to log in": ("its role may not log in", "database"),
         rb"does(n't| not) exist|Unknown database": ("its role, database or tables are gone", "database"),
+        rb"certificate verify failed": (
+            "its certificate is not for its name, or of another root than this stack's",
+            server,
+        ),
+        rb"is not allowed to connect": ("it lets nobody in from MLflow's host", "database"),
         rb"no pg_hba.conf entry": ("pg_hba.conf does not let it in", "postgres"),
         rb"[tT]oo many (clients|connections)|max_user_connections": ("all connections are taken", server),
         rb"starting up|shutting down": ("the database is starting or stopping", server),

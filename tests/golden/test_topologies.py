@@ -21,6 +21,7 @@ ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "four-stores": {"all": ("store", "database", "mlflow", "proxy")}
     | dict.fromkeys(("second", "third", "fourth"), ("store",)),
     "two-mlflow": {"back": ("store", "database"), "front": ("mlflow", "proxy"), "second": ("mlflow",)},
+    "mysql-apart": {"back": ("database",), "front": ("store", "mlflow", "proxy")},
 }
 
 
@@ -29,7 +30,8 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
         "store.drives": ("/mnt/d1", "/mnt/d2"),
         "store.url": "https://mirror.example.com/minio",
         "store.sha256": "0" * 64,
-    }
+    },
+    "mysql-apart": {"store.engine": "seaweedfs", "database.engine": "mysql"},
 }
 """Beside those of all."""
 

@@ -186,7 +186,7 @@ def test_what_mysql_says_is_read() -> None:
     assert state.database is not None
     assert (state.database.columns, state.database.unused) == (12, True)
     mine = replace(ACCOUNT, hosts=("%",), mariadb=False)
-    assert "password differs" not in ", ".join(mine._reasons(account))
+    assert "password differs" not in ", ".join(mine._reasons(account, "%"))
 
 
 def test_a_server_that_does_not_let_its_administrator_in_does_not_run_for_us() -> None:
@@ -231,7 +231,8 @@ def test_a_login_as_it_shall_be_needs_nothing() -> None:
         ({"others": True}, "its password differs"),
         ({"locked": True}, "it is locked"),
         ({"expired": True}, "its password is expired"),
-        ({"tls": True}, "it must use TLS"),
+        ({"tls": 1}, "it must use TLS from localhost"),
+        ({"tls": 2}, "it must show a certificate"),
         ({"limit": 3}, "connection limit 3, wanted 75"),
         ({"grants": {}}, "it lacks everything in ml_flow"),
         ({"grants": {"ml\\_flow": PRIVILEGES - {"TRIGGER", "INDEX"}}}, "it lacks INDEX, TRIGGER in ml_flow"),
@@ -247,6 +248,22 @@ def test_what_is_wrong_with_a_login_is_told(changed: dict[str, Any], words: str)
     assert found is not None
     assert found.reason == words
     assert found.payload[0] == ["localhost"]
+
+
+def test_a_login_of_another_host_is_let_in_by_tls_only() -> None:
+    far = replace(ACCOUNT, hosts=(*ACCOUNT.hosts, "192.0.2.7"), encrypted=("192.0.2.7",))
+    encrypted = {**dict.fromkeys(ACCOUNT.hosts, GOOD), "192.0.2.7": replace(GOOD, tls=1)}
+    assert change(running(accounts=encrypted), of=far) is None
+    plain = change(running(accounts={**encrypted, "192.0.2.7": GOOD}), of=far)
+    assert plain is not None
+    assert plain.reason == "it may log in without TLS from 192.0.2.7"
+    assert "REQUIRE SSL" in Account.apply([(far, plain)])
+    absent = change(running(), of=far)
+    assert absent is not None
+    assert absent.reason == "absent from 192.0.2.7"
+    seen = Seen({SERVER: running(), far.mark: True})
+    assert far.diff(far.after(seen)) is None
+    assert "REQUIRE SSL" not in Account.apply([(ACCOUNT, Change("check", "because"))])
 
 
 def test_a_login_from_where_nothing_of_the_stack_comes_goes() -> None:
@@ -348,20 +365,19 @@ def test_a_part_of_a_migration_without_a_row_is_begun_anew_and_with_rows_refused
 
 def test_a_server_that_was_there_before_is_only_widened() -> None:
     state = running(variables={"max_connections": "500", "bind_address": "127.0.0.1"})
-    assert conf.guest(state, None, listens=False, needed=75, extra={}) == {}
+    assert conf.guest(state, None, needed=75, extra={}) == {}
     narrow = replace(state, log_bin=True, variables={"max_connections": "60", "log_bin_trust_function_creators": "OFF"})
-    added = conf.guest(narrow, None, listens=False, needed=75, extra={})
+    added = conf.guest(narrow, None, needed=75, extra={})
     assert added == {"max_connections": "95", "log_bin_trust_function_creators": "ON"}
     # What our file says stays, although fewer connections would do now.
     file = b"[mysqld]\nmax_connections = 300\n"
     wide = replace(state, variables={"max_connections": "300"})
-    assert conf.guest(wide, file, listens=False, needed=45, extra={}) == {"max_connections": "300"}
-    assert conf.guest(state, None, listens=True, needed=75, extra={}) == {"bind_address": "*"}
+    assert conf.guest(wide, file, needed=45, extra={}) == {"max_connections": "300"}
 
 
 def test_functions_are_trusted_only_where_there_is_a_binary_log() -> None:
     for log in (True, False):
-        settings = conf.owned(listens=False, needed=75, binary_log=log, extra={})
+        settings = conf.owned(certificate="", needed=75, binary_log=log, extra={})
         assert ("log_bin_trust_function_creators" in settings) is log
 
 
@@ -385,6 +401,22 @@ def test_a_new_limit_is_noted_without_a_restart() -> None:
     assert "systemctl restart" not in text
     assert "daemon-reload" in text
     assert "/run/provision/mariadb.service" in text
+
+
+def test_a_new_certificate_is_read_by_a_reload_and_seen_before_it_counts() -> None:
+    shown = "/etc/mysql/provision/server.pem"
+    service = ServerService(
+        id="unit:x",
+        unit="mariadb.service",
+        inputs=(shown,),
+        reloads=(shown,),
+        health=client.shows(shown),
+        certificate=shown,
+    )
+    text = ServerService.apply([(service, Change("reload", "because"))])
+    assert "systemctl reload-or-restart mariadb.service" in text
+    assert "s_client -starttls mysql" in text
+    assert shells.lint(f"until {client.shows(shown)}; do sleep 1; done") == ""
 
 
 @pytest.mark.parametrize("shell", shells.SHELLS, ids=lambda each: each[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,18 +14,18 @@ from provisioner.door import Door
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Seen
 from provisioner.resources.facts import Facts, Listener
-from provisioner.resources.file import File
+from provisioner.resources.file import File, NoFile
 from provisioner.resources.mysql.account import Account
 from provisioner.resources.mysql.server import DatabaseState, ServerState
 from provisioner.resources.mysql.servers import MARIADB, Installed, InstalledProbe
-from provisioner.resources.unit import UnitProbe, UnitState
+from provisioner.resources.unit import Service, UnitProbe, UnitState
 from provisioner.secrets import Secret
 from provisioner.settings import effective
-from provisioner.steps import Context, dbms, mlflow_environment
+from provisioner.steps import Context, certificates, dbms, mlflow_environment
 from provisioner.steps.database import STEP as DATABASE
 from provisioner.steps.mysql import STEP as MYSQL
-from provisioner.steps.mysqld.database import clients
-from provisioner.steps.mysqld.server import settings_file
+from provisioner.steps.mysqld.server import CERTIFICATE, settings_file
+from provisioner.topology import Member, Topology
 
 DOOR = Door("http", "10.151.0.1", 5000, ("10.151.0.1",))
 SECRETS = {"database.password": Secret("correct/horse@battery")}
@@ -40,6 +41,11 @@ def there(*, ours: bool = True, initialised: bool = True, **state: Any) -> Seen:
     found = {InstalledProbe(): Installed("MariaDB", ours=ours, initialised=initialised)}
     server = ServerState(running=True, port=3306, version="10.11.19", **state)
     return Seen({**found, MYSQL.server(context()): server, UnitProbe(MARIADB.unit): UnitState("loaded", "active")})
+
+
+def account(of: Context) -> Account:
+    (found,) = (resource for resource in DATABASE.resources(of) if isinstance(resource, Account))
+    return found
 
 
 def found(of: Context) -> dict[str, Check]:
@@ -60,9 +66,68 @@ def test_the_address_names_the_driver_and_the_password_is_quoted() -> None:
 
 
 def test_mlflow_logs_in_from_this_host_and_from_what_is_allowed() -> None:
-    assert clients(context()) == ("127.0.0.1", "localhost")
-    more = clients(context(database__allow=("10.151.0.0/24", "192.0.2.7/32", "2001:db8::7/128")))
-    assert more[2:] == ("10.151.0.0/255.255.255.0", "192.0.2.7", "2001:db8::7")
+    assert account(context()).hosts == ("127.0.0.1", "localhost")
+    more = account(context(database__allow=("10.151.0.0/24", "192.0.2.7/32", "2001:db8::7/128")))
+    assert more.encrypted == ("10.151.0.0/255.255.255.0", "192.0.2.7", "2001:db8::7")
+    assert more.hosts == ("127.0.0.1", "localhost", *more.encrypted)
+
+
+TWO = Topology(
+    (
+        Member("d", "10.151.0.3", ("database",)),
+        Member("m1", "10.151.0.4", ("store", "mlflow", "proxy")),
+        Member("m2", "10.151.0.5", ("mlflow",)),
+    )
+)
+
+
+def member(name: str, **flags: Any) -> Context:
+    """One of three hosts, of which two have MLflow."""
+    found = context(**flags)
+    facts = Facts(addresses=("127.0.0.1", "10.151.0.3"))
+    return replace(found, settings=replace(found.settings, topology=TWO), name=name, facts=facts)
+
+
+def test_each_host_with_mlflow_logs_in_by_tls_and_has_its_connections() -> None:
+    found = account(member("d", mlflow__workers=3))
+    assert found.encrypted == ("10.151.0.4", "10.151.0.5")
+    assert found.limit == 105
+    text = settings_file(member("d", mlflow__workers=3))
+    assert "max_connections = 230\n" in text
+    assert "bind_address = *\n" in text
+    assert f"ssl_cert = {CERTIFICATE}\nssl_key = {CERTIFICATE}\n" in text
+
+
+def test_the_server_shows_others_a_certificate_that_a_renewal_makes_it_read() -> None:
+    of = member("d")
+    shown = MYSQL.certificate(of)
+    assert shown is not None
+    assert (shown.names, shown.unit) == (("10.151.0.3",), "mariadb.service")
+    assert MYSQL.certificate(member("m1")) is None
+    assert MYSQL.certificate(context()) is None
+    made = {resource.id: resource for resource in MYSQL.resources(of)}
+    drop_in, unit = made["file:mysql-service"], made["unit:mariadb.service"]
+    assert isinstance(drop_in, File)
+    assert b"FLUSH LOCAL SSL" in drop_in.content
+    assert CERTIFICATE.encode() in drop_in.content
+    assert isinstance(unit, Service)
+    assert CERTIFICATE in unit.reloads
+    renewal = next(r for r in certificates.STEP.resources(of) if r.id == "file:provision-tls.service")
+    assert isinstance(renewal, File)
+    assert b"ReadWritePaths=-/etc/mysql/provision\n" in renewal.content
+    alone = {resource.id: resource for resource in MYSQL.resources(context())}
+    assert isinstance(alone["file:mysql-service"], File)
+    assert b"ExecReload" not in alone["file:mysql-service"].content
+    assert isinstance(alone["file:tls-mysql"], NoFile)
+
+
+def test_the_address_of_a_far_server_makes_the_driver_verify_its_root_and_its_name() -> None:
+    """As SQLAlchemy's dialect reads it: `ssl_verify_identity` beside would replace what it makes of the others."""
+    uri = mlflow_environment.database_uri(member("m1")).reveal()
+    assert uri.partition("@")[2] == (
+        "10.151.0.3:3306/mlflow?charset=utf8mb4&ssl_ca=/etc/mlflow/database-ca.crt&ssl_check_hostname=true"
+    )
+    assert mlflow_environment.database_uri(member("d")).reveal().endswith("@127.0.0.1:3306/mlflow?charset=utf8mb4")
 
 
 def test_it_listens_beyond_loopback_only_when_somebody_is_let_in() -> None:
@@ -77,8 +142,7 @@ def test_mysql_with_its_binary_log_trusts_functions_and_mariadb_without_does_not
 
 
 def test_the_login_has_room_for_every_connection_of_mlflow() -> None:
-    (account,) = (r for r in DATABASE.resources(context(mlflow__workers=6)) if isinstance(r, Account))
-    assert account.limit == 195
+    assert account(context(mlflow__workers=6)).limit == 195
     assert "max_connections = 215\n" in settings_file(context(mlflow__workers=6))
 
 
@@ -86,8 +150,7 @@ def test_with_accounts_of_mlflows_own_there_are_two_databases() -> None:
     of = context(access__auth="mlflow")
     names = {r.id for r in DATABASE.resources(of)}
     assert names >= {"database:mlflow", "database:mlflow_auth", "file:accounts.identity"}
-    (account,) = (r for r in DATABASE.resources(of) if isinstance(r, Account))
-    assert account.databases == ("mlflow", "mlflow_auth")
+    assert account(of).databases == ("mlflow", "mlflow_auth")
 
 
 def test_a_guest_gets_no_package_no_hardening_and_no_file_that_says_nothing() -> None:
@@ -105,11 +168,17 @@ def test_a_guest_gets_no_package_no_hardening_and_no_file_that_says_nothing() ->
         ({"database__name": "mysql"}, "mysql-names"),
         ({"database__user": "root"}, "mysql-names"),
         ({"database__user": "u" * 33}, "mysql-names"),
-        ({"database__allow": ("10.151.0.0/24",)}, "mysql-clients"),
+        ({"database__allow": ("fd00::/64",)}, "mysql-networks"),
     ],
 )
 def test_what_mysql_cannot_take_is_refused_before_anything_is_changed(flags: dict[str, Any], id: str) -> None:
     assert found(context(**flags))[id].status == "fail"
+
+
+def test_a_server_that_was_here_before_is_not_reached_from_other_hosts() -> None:
+    seen = there(ours=False)
+    assert "mysql-clients" not in found(context(seen))
+    assert found(context(seen, database__allow=("10.151.0.0/24",)))["mysql-clients"].status == "fail"
 
 
 def test_a_port_that_somebody_else_has_is_refused() -> None:

@@ -29,6 +29,8 @@ class Account(HostResource):
     name: str
     hosts: tuple[str, ...]
     """As the server compares them: an address, `10.0.0.0/255.255.255.0`, `localhost`."""
+    encrypted: tuple[str, ...] = ()
+    """Those of `hosts` from which it gets in by TLS only."""
     databases: tuple[str, ...]
     password: Secret
     limit: int
@@ -55,7 +57,7 @@ class Account(HostResource):
         state, title = seen[self.server], f"user {self.name}"
         if not state.running and not self.fresh:
             return Change("check", "seen only while the server runs", title=title)
-        reasons = {host: self._reasons(state.accounts[host]) for host in self.hosts if host in state.accounts}
+        reasons = {host: self._reasons(state.accounts[host], host) for host in self.hosts if host in state.accounts}
         absent = [host for host in self.hosts if host not in state.accounts]
         marked = seen[self.mark]
         extra = self._extra(state)
@@ -78,7 +80,7 @@ class Account(HostResource):
         """Hosts that nothing of this stack comes from, or no more."""
         return sorted(set(state.accounts) - set(self.hosts))
 
-    def _reasons(self, account: AccountState) -> list[str]:
+    def _reasons(self, account: AccountState, host: str) -> list[str]:
         reasons = []
         if account.password is not UNKNOWN and not self._right(account):
             reasons.append("its password differs")
@@ -86,8 +88,10 @@ class Account(HostResource):
             reasons.append("it is locked")
         if account.expired:
             reasons.append("its password is expired")
-        if account.tls:
-            reasons.append("it must use TLS")
+        if account.tls > int(host in self.encrypted):
+            reasons.append("it must show a certificate" if account.tls > 1 else f"it must use TLS from {host}")
+        elif account.tls < int(host in self.encrypted):
+            reasons.append(f"it may log in without TLS from {host}")
         if account.limit != self.limit:
             reasons.append(f"connection limit {account.limit or 'none'}, wanted {self.limit}")
         return reasons + self._rights(account)
@@ -118,7 +122,7 @@ class Account(HostResource):
         grants = {client.grantable(name): PRIVILEGES for name in self.databases}
         wanted = AccountState(self.plugin, UNKNOWN, limit=self.limit, grants=grants)
         kept = {host: found for host, found in state.accounts.items() if host not in self._extra(state)}
-        accounts = {**kept, **dict.fromkeys(self.hosts, wanted)}
+        accounts = {**kept, **{host: replace(wanted, tls=int(host in self.encrypted)) for host in self.hosts}}
         return seen.put(self.server, replace(state, accounts=accounts)).put(self.mark, True)
 
     @classmethod
@@ -154,7 +158,8 @@ class Account(HostResource):
         return emit(self._text(name, host, **values).encode())
 
     def _text(self, name: str, host: str, **values: str) -> str:
-        return client.statements(assets.sql(f"mysql/{name}.sql"), {"user": self.name, "host": host, **values})
+        text = assets.sql(f"mysql/{name}.sql").replace("@REQUIRE@", "SSL" if host in self.encrypted else "NONE")
+        return client.statements(text, {"user": self.name, "host": host, **values})
 
 
 def _beyond(account: AccountState, wanted: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from provisioner.engine.quoting import emit
+from provisioner.engine.quoting import emit, word
 
 SOCKET = "/run/mysqld/mysqld.sock"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}")
@@ -35,6 +35,17 @@ accepted() {{
 """
 """Shell functions: `administer` reads SQL from stdin; `accepted` fails with the reason when the server would not
 start with the files that are on disk."""
+
+
+def shows(certificate: str) -> str:
+    """A command that is true once the server shows the first certificate of that file. Through its socket, where it
+    greets its administrator: by TCP it turns away who has no login, before any TLS."""
+    path = word(certificate)
+    return (
+        f'[ "$(timeout 10 openssl s_client -starttls mysql -unix {SOCKET} </dev/null 2>/dev/null | '
+        'openssl x509 -noout -fingerprint -sha256 2>/dev/null)" = '
+        f'"$(openssl x509 -in {path} -noout -fingerprint -sha256)" ]'
+    )
 
 
 def literal(text: str) -> str:

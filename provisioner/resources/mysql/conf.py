@@ -15,16 +15,18 @@ _LINE = re.compile(r"([a-z][a-z0-9_]*) = (?:\"((?:[^\"\\]|\\[\"\\])*)\"|(\S+))")
 
 
 def connections(workers: int, accounts: bool = False) -> int:
-    """Connections that MLflow may have at once: two SQLAlchemy engines of at most 5 + 10 for each worker (tracking
-    store, model registry; with accounts of its own a third), and one engine for migrations, jobs and verify."""
+    """Connections that one host's MLflow may have at once: two SQLAlchemy engines of at most 5 + 10 for each worker
+    (tracking store, model registry; with accounts of its own a third), and one engine for migrations, jobs and
+    verify."""
     return workers * (45 if accounts else 30) + 15
 
 
-def owned(*, listens: bool, needed: int, binary_log: bool, extra: Mapping[str, str]) -> dict[str, str]:
-    """For a server of our own. `listens`: beyond loopback, on every address: a listener bound to one is lost when
-    that address comes up after the server. `needed`: MLflow's connections."""
+def owned(*, certificate: str, needed: int, binary_log: bool, extra: Mapping[str, str]) -> dict[str, str]:
+    """For a server of our own. `certificate`: the file with key and chain that other hosts are shown, empty where
+    none may come. With one it listens on every address: a listener bound to one is lost when that address comes up
+    after the server. `needed`: connections of MLflow on all hosts."""
     settings = {
-        "bind_address": "*" if listens else "127.0.0.1",
+        "bind_address": "*" if certificate else "127.0.0.1",
         "character_set_server": CHARSET,
         "collation_server": COLLATION,
         "max_allowed_packet": "67108864",
@@ -32,14 +34,15 @@ def owned(*, listens: bool, needed: int, binary_log: bool, extra: Mapping[str, s
         # Logins are of addresses, and a name server that is away must not keep them out.
         "skip_name_resolve": "ON",
     }
+    if certificate:
+        # Key and chain of one file: a renewal replaces both at once.
+        settings |= {"ssl_cert": certificate, "ssl_key": certificate, "tls_version": "TLSv1.2,TLSv1.3"}
     if binary_log:
         settings["log_bin_trust_function_creators"] = "ON"
     return {**settings, **dict(sorted(extra.items()))}
 
 
-def guest(
-    state: ServerState, current: bytes | None, *, listens: bool, needed: int, extra: Mapping[str, str]
-) -> dict[str, str]:
+def guest(state: ServerState, current: bytes | None, *, needed: int, extra: Mapping[str, str]) -> dict[str, str]:
     """For a server that was there before: only wider than it is, never narrower. `current` is our file as it
     stands: what it says stays, since what was there without it cannot be seen any more."""
     settings = parsed(current or b"")
@@ -50,8 +53,6 @@ def guest(
         # Without it a trigger of MLflow's schema takes an administrator (error 1419).
         if state.log_bin and state.variables.get("log_bin_trust_function_creators") != "ON":
             settings["log_bin_trust_function_creators"] = "ON"
-        if listens and state.variables.get("bind_address") not in {"*", "0.0.0.0", "::"}:  # noqa: S104
-            settings["bind_address"] = "*"
     return {**settings, **dict(sorted(extra.items()))}
 
 

@@ -27,6 +27,8 @@ VARIABLES = (
     "max_allowed_packet",
     "max_connections",
     "skip_name_resolve",
+    "ssl_cert",
+    "ssl_key",
 )
 _VARIABLE = re.compile(r"([a-z][a-z0-9_]{0,63})\t(.*)")
 
@@ -42,8 +44,8 @@ class AccountState:
     expired: bool = False
     others: bool = False
     """It may log in by another plugin besides."""
-    tls: bool = False
-    """It must use TLS."""
+    tls: int = 0
+    """0: it need not use TLS; 1: it must; more: it must show a certificate besides."""
     limit: int = 0
     """Connections at once; 0: no limit."""
     roles: int = 0
@@ -207,7 +209,7 @@ def _account(host: str, values: dict[str, Any], grants: list[tuple[str, list[Any
         locked=bool(values["locked"]),
         expired=bool(values["expired"]),
         others=bool(values["others"]),
-        tls=int(values["tls"]) > 0,
+        tls=int(values["tls"]),
         limit=int(values["limit"]),
         roles=int(values["roles"]),
         privileges=frozenset(str(value[0]) for kind, value in mine if kind == "global"),

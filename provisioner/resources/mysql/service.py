@@ -23,10 +23,14 @@ DYNAMIC = frozenset({"max_connections", "log_bin_trust_function_creators"})
 @dataclass(frozen=True, kw_only=True)
 class ServerService(Service):
     """`mariadb.service` or `mysql.service` of this tool's own. `reloads`: files of systemd's alone, which the
-    server does not read."""
+    server does not read, and its certificate."""
+
+    certificate: str = ""
+    """The file with what it shows other hosts; empty where none may come. Then its unit has a reload, which reads
+    this file only."""
 
     def _fragment(self, change: Change) -> str:
-        if change.action != "reload":
+        if change.action != "reload" or self.certificate:
             return super()._fragment(change)
         # It has no reload. systemd has read them by now (daemon-reload); what the server reads is as recorded.
         unit = word(self.unit)

@@ -13,23 +13,26 @@ RESERVE = 20
 DEFAULT_CONNECTIONS = 100
 
 
-def connections(workers: int, accounts: bool = False) -> int:
+def connections(workers: int, accounts: bool = False, hosts: int = 1) -> int:
     """Connections that MLflow may have at once: two SQLAlchemy engines of at most 5 + 10 for each
     worker (tracking store, model registry; with accounts of its own a third), and one engine for
-    migrations, jobs and verify."""
-    return workers * (45 if accounts else 30) + 15
+    migrations, jobs and verify. On each of `hosts`."""
+    return (workers * (45 if accounts else 30) + 15) * hosts
 
 
-def owned(*, certificate: str, workers: int, extra: Mapping[str, str], accounts: bool = False) -> dict[str, str]:
+def owned(
+    *, certificate: str, workers: int, extra: Mapping[str, str], accounts: bool = False, hosts: int = 1
+) -> dict[str, str]:
     """For a cluster of our own: also what equals the default, so that a change elsewhere is noticed.
     `certificate`: the file with key and chain that other hosts are shown, empty where none may come.
+    `workers`: of MLflow, on each of `hosts`.
 
     Every network listens when one is allowed in: pg_hba.conf says who gets through, and a
     listener bound to one address is lost when that address comes up after the server.
     """
     return {
         "listen_addresses": "*" if certificate else "localhost",
-        "max_connections": str(max(DEFAULT_CONNECTIONS, connections(workers, accounts) + RESERVE)),
+        "max_connections": str(max(DEFAULT_CONNECTIONS, connections(workers, accounts, hosts) + RESERVE)),
         "password_encryption": "scram-sha-256",
         **(_tls(certificate) if certificate else {}),
         **_plain(extra),
@@ -55,6 +58,7 @@ def guest(
     workers: int,
     extra: Mapping[str, str],
     accounts: bool = False,
+    hosts: int = 1,
 ) -> dict[str, str]:
     """For a cluster that was there before: only wider than what its own files say, never narrower.
 
@@ -67,7 +71,7 @@ def guest(
     if allow and not {"*", "0.0.0.0"} & {each.strip() for each in listens.split(",")}:  # noqa: S104
         settings["listen_addresses"] = "*"
     allowed = state.foreign_value("max_connections", cluster.conf) or str(DEFAULT_CONNECTIONS)
-    needed = connections(workers, accounts) + RESERVE
+    needed = connections(workers, accounts, hosts) + RESERVE
     if not allowed.isdigit() or int(allowed) < needed:
         settings["max_connections"] = str(needed)
     return {**settings, **_plain(extra)}

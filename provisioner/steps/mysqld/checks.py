@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 from provisioner.engine.check import Check
 from provisioner.resources.mysql import conf
 from provisioner.resources.mysql.client import SOCKET
 from provisioner.resources.mysql.server import COLLATION
+from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import UnitProbe
 from provisioner.steps import Context
 from provisioner.steps.mysql import STEP
@@ -26,6 +28,7 @@ def checks(context: Context) -> Iterable[Check]:
     yield _disk(context)
     yield from _data(context)
     yield from _names(context)
+    yield from _clients(context)
     yield from _administrator(context)
     yield from _collation(context)
     yield from _overridden(context)
@@ -95,13 +98,28 @@ def _names(context: Context) -> Iterable[Check]:
         yield _named("user", f"{database.user} is a user of MySQL's own")
     if len(database.user) > _USER_LENGTH:
         yield _named("user", f"{database.user} has more than the {_USER_LENGTH} characters of a user's name")
-    if context.settings.database_clients:
+
+
+def _clients(context: Context) -> Iterable[Check]:
+    """What cannot be said of those beyond this host."""
+    found = server.clients(context)
+    wide = [each for each in map(ipaddress.ip_network, found) if each.version == 6 and each.num_addresses > 1]
+    if wide:
+        yield Check(
+            "mysql-networks",
+            "database.allow",
+            "fail",
+            detail=f"MySQL knows no network of IPv6, only single addresses: {wide[0]}",
+            fix="name the addresses, or a network of IPv4",
+        )
+    if found and server.installed(context).guest:
         yield Check(
             "mysql-clients",
-            "database",
+            "MySQL",
             "fail",
-            detail="MySQL is reached from its own host only in this version: nothing is encrypted beyond it",
-            fix='engine = "postgresql", or mlflow and database in [roles] on one host and no database.allow',
+            detail=f"{server.flavour(context).name} was here before and shows a certificate of its own, or none: "
+            f"{', '.join(found)} could not tell which server answers",
+            fix="a host without one for the database; or MLflow on this host, and no database.allow",
         )
 
 
@@ -143,8 +161,11 @@ def _overridden(context: Context) -> Iterable[Check]:
     state, found = server.state(context), server.installed(context)
     if not state.running or found.guest:
         return
+    standing = context.seen.get(PathProbe(server.flavour(context).conf))
+    read = conf.parsed(standing.content) if standing is not None and isinstance(standing.content, bytes) else {}
     for name, value in server.settings(context).items():
-        running = state.variables.get(name)
+        # What this run is about to write, the server cannot have read.
+        running = state.variables.get(name) if read.get(name, value) == value else None
         if running is not None and conf.differs(value, running) and name not in context.settings.database.settings:
             yield Check(
                 "mysql-override",

@@ -11,12 +11,15 @@ from provisioner.resources.mysql.database import MysqlDatabase, MysqlIdentity
 from provisioner.resources.mysql.server import ServerProbe
 from provisioner.resources.mysql.servers import MARIADB
 from provisioner.secrets import Secret
-from provisioner.steps import Context, own_accounts
+from provisioner.steps import Context, far_database, own_accounts
 from provisioner.steps.database import IDENTITY
+from provisioner.steps.database_uri import CA, bracketed
 from provisioner.steps.mysql import STEP
 from provisioner.steps.mysqld import server
 
 ADDRESS = "127.0.0.1"
+LOCAL = (ADDRESS, "localhost")
+"""This host, whether the server resolves names or not."""
 _NEEDS = (f"step:{STEP.name}",)
 
 
@@ -24,12 +27,13 @@ def databases(context: Context) -> tuple[Resource, ...]:
     """The login, MLflow's database, and where it keeps accounts of its own their database."""
     wanted, accounts = context.settings.database, own_accounts.wanted(context)
     names = (wanted.name, *((own_accounts.database(context),) if accounts else ()))
-    found = server.installed(context)
+    found, far = server.installed(context), clients(context)
     fresh, guest = not found.flavour, found.guest
     user = Account(
         id=f"role:{wanted.user}",
         name=wanted.user,
-        hosts=clients(context),
+        hosts=(*LOCAL, *far),
+        encrypted=far,
         databases=names,
         password=_password(context),
         limit=server.needed(context),
@@ -61,10 +65,10 @@ def databases(context: Context) -> tuple[Resource, ...]:
 
 
 def clients(context: Context) -> tuple[str, ...]:
-    """From where MLflow logs in, as the server writes it: this host, whether it resolves names or not, and what
-    the topology and `database.allow` add. An IPv4 network has its mask: `/24` is not taken by MySQL."""
-    found = [ADDRESS, "localhost"]
-    for text in context.settings.database_clients:
+    """From where the login gets in besides this host, by TLS only, as the server writes it: the hosts with MLflow,
+    and `database.allow`. An IPv4 network has its mask: `/24` is not taken by MySQL."""
+    found = []
+    for text in server.clients(context):
         network = ipaddress.ip_network(text, strict=False)
         if network.num_addresses == 1:
             found.append(str(network.network_address))
@@ -74,12 +78,19 @@ def clients(context: Context) -> tuple[str, ...]:
 
 
 def uri(context: Context, database: str) -> Secret:
-    """The database, its driver named."""
+    """The database on this host, or on another one: there the server must show a certificate for that very name.
+
+    SQLAlchemy makes of `ssl_ca` and `ssl_check_hostname` the driver's `ssl`, with which it verifies both; given
+    `ssl_verify_identity` beside them, which it passes on as it is, the driver would take that for all there is.
+    """
+    host = far_database.host(context)
+    more = f"&ssl_ca={urllib.parse.quote(CA)}&ssl_check_hostname=true" if host else ""
     user, password, name = (
         urllib.parse.quote(text, safe="")
         for text in (context.settings.database.user, _password(context).reveal(), database)
     )
-    return Secret(f"mysql+pymysql://{user}:{password}@{ADDRESS}:{STEP.port}/{name}?charset=utf8mb4")
+    at = f"{bracketed(host or ADDRESS)}:{STEP.port}"
+    return Secret(f"mysql+pymysql://{user}:{password}@{at}/{name}?charset=utf8mb4{more}")
 
 
 def _password(context: Context) -> Secret:

@@ -18,7 +18,8 @@ accepted() {
 }
 
 mkdir -p -m 0755 /etc/provision /etc/provision/had; : >/etc/provision/had/role.mlflow
-printf %s '-- One login. Variables: user, host, password (as the catalogue keeps it), limit (connections at once).
+printf %s '-- One login. Variables: user, host, password (as the catalogue keeps it), limit (connections at once). NONE: SSL
+-- or NONE.
 CREATE USER IF NOT EXISTS '\''mlflow'\''@'\''127.0.0.1'\'' IDENTIFIED VIA mysql_native_password USING '\''*22838A9B38156A104EA3352B1CE03E4C81E0E8BA'\'';
 ALTER USER '\''mlflow'\''@'\''127.0.0.1'\'' IDENTIFIED VIA mysql_native_password USING '\''*22838A9B38156A104EA3352B1CE03E4C81E0E8BA'\'' REQUIRE NONE
   WITH MAX_USER_CONNECTIONS 105 ACCOUNT UNLOCK PASSWORD EXPIRE NEVER;
@@ -31,7 +32,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES, TR
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES, TRIGGER
   ON `ml\_runs\_auth`.* TO '\''mlflow'\''@'\''127.0.0.1'\'';
 ' | administer
-printf %s '-- One login. Variables: user, host, password (as the catalogue keeps it), limit (connections at once).
+printf %s '-- One login. Variables: user, host, password (as the catalogue keeps it), limit (connections at once). NONE: SSL
+-- or NONE.
 CREATE USER IF NOT EXISTS '\''mlflow'\''@'\''localhost'\'' IDENTIFIED VIA mysql_native_password USING '\''*22838A9B38156A104EA3352B1CE03E4C81E0E8BA'\'';
 ALTER USER '\''mlflow'\''@'\''localhost'\'' IDENTIFIED VIA mysql_native_password USING '\''*22838A9B38156A104EA3352B1CE03E4C81E0E8BA'\'' REQUIRE NONE
   WITH MAX_USER_CONNECTIONS 105 ACCOUNT UNLOCK PASSWORD EXPIRE NEVER;
