@@ -75,6 +75,15 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def is_address(name: str) -> bool:
+    """Whether `name` is a literal address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def split_port(raw: str) -> tuple[str, int | None]:
     """`host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address -> (host without brackets, port)."""
     match = re.fullmatch(r"\[([^\[\]]*)\](?::(\d{1,5}))?", raw)

@@ -19,8 +19,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def shown(value: object) -> str:
-    """`value` as an error shows it: one line, printable, at most 60 characters."""
+    """`value` as an error shows it: one line, printable, at most 60 characters, without a URL's login."""
     text = f'"{value}"' if isinstance(value, str) else repr(value)
+    text = re.sub(r"://\S*@|password=[^&\s]*", lambda found: f"{found[0][:3]}...{found[0][-1:]}", text[:8192])
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:200])
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -62,7 +62,7 @@ def absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings whose files are named from `folder`, with their whole paths."""
     found = dict(values)
     for name, value in values.items():
-        if ((key := schema.known().get(name)) and key.operator) or (name == "store.ca" and value != "own"):
+        if ((key := schema.known().get(name)) and key.operator) or (name in schema.ROOTS and value != "own"):
             found[name] = path_from(value, folder)
         elif name == "access.tls" and isinstance(value, Mapping):
             found[name] = {part: path_from(file, folder) for part, file in value.items()}

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from provisioner import accounts, addresses, checks
+from provisioner import accounts, addresses, checks, database_url
 from provisioner.keys import Key
 from provisioner.keys import key as _key
 from provisioner.schema_hosts import Host, Roles
@@ -119,9 +119,9 @@ class Database:
     engine: str = _key(
         "postgresql",
         checks.one_of("postgresql", "mysql", "external"),
-        'Which database server. "mysql": MySQL where the distribution has it, MariaDB otherwise.',
+        'Which database server. "mysql": MySQL where the distribution has it, MariaDB otherwise. "external": a '
+        "PostgreSQL that you have (docs/external-database.md); nothing is installed for it.",
         example='engine = "postgresql"',
-        later=checks.only(("postgresql", "mysql"), "a database of your own comes with a later version"),
     )
     name: str = _key("mlflow", checks.database_name, "Name of the database.", example='name = "mlflow"')
     user: str = _key("mlflow", checks.role_name, "Role that owns the database.", example='user = "mlflow"')
@@ -139,6 +139,21 @@ class Database:
         "Further settings of the database server, written to a file of our own.",
         kind="table",
         example='settings = { shared_buffers = "1GB", log_min_duration_statement = "500ms" }',
+    )
+    url: str | None = _key(
+        None,
+        database_url.normal,
+        "External only: where the database is, several addresses separated by commas; no password in it, that comes "
+        "from [secrets]. Without sslmode the server's certificate is checked (verify-full).",
+        example='url = "postgresql://db1.example.com:5432,db2.example.com:5432/mlflow?target_session_attrs=read-write"',
+    )
+    ca: str | None = _key(
+        None,
+        checks.local_path,
+        "External only: a file on the operator's machine with the private root that the server's certificate leads "
+        'to, kept with the secrets; "own": the one that the stack has. Without one: the public roots.',
+        example='ca = "database-ca.pem"',
+        recorded=lambda value: "own" if value else value,
     )
 
 
@@ -285,10 +300,12 @@ SETTINGS: Mapping[str, type] = {
 }
 SECTIONS: Mapping[str, type] = {"roles": Roles, "hosts": Host, **SETTINGS}
 
+ROOTS = ("store.ca", "database.ca")
+"""Settings that name a file of the operator's machine, or "own": what is in it is kept with the secrets."""
+
 # Known to the design, not to this release: key or table -> what it will be.
 LATER: Mapping[str, str] = {
     "store.expose": "a store that listens beyond this server",
-    "database.url": "a database of your own",
     "mlflow.python": "another Python than the server's",
     "backup": "backups",
     "monitoring": "monitoring",

@@ -54,6 +54,11 @@ def own_store(settings: Settings) -> bool:
     return settings.store.engine != "external"
 
 
+def own_database(settings: Settings) -> bool:
+    """Whether the database is this stack's own, so that its login is made here."""
+    return settings.database.engine != "external"
+
+
 def has_clients(settings: Settings) -> bool:
     """Whether clients go to the store themselves."""
     return settings.artifacts.mode == "direct"
@@ -68,6 +73,21 @@ _DOOR = ("proxy",)
 _CLIENT = ("store", "proxy")
 _LOGINS = ("mlflow", "proxy")
 NAMES: Mapping[str, Kind] = {
+    "database.admin.password": Kind(
+        "password of an external database's administrator; never kept", 1, 256, None, when=never, roles=_SERVER
+    ),
+    "database.admin.user": Kind(
+        "name of an external database's administrator; never kept", 1, 63, None, when=never, roles=_SERVER
+    ),
+    "database.ca": Kind(
+        "the root that an external database's certificate leads to",
+        16,
+        CERTIFICATES,
+        None,
+        r"[A-Za-z0-9+/=,]+",
+        when=never,
+        roles=_SERVER,
+    ),
     "database.password": Kind(
         "password of the database role", 8, 256, lambda: generate(32), roles=("database", "mlflow")
     ),
@@ -143,11 +163,16 @@ BEFORE: Mapping[str, str] = {"store.user.key": "store.user.before", "store.clien
 
 
 def to_bring(settings: Settings) -> tuple[str, ...]:
-    """The secrets of a stack that only their owner knows: those of a store that is not its own."""
+    """The secrets of a stack that only their owner knows: those of a store and of a database that are not its own."""
+    database = () if own_database(settings) else ("database.password",)
     if own_store(settings):
-        return ()
+        return database
     clients = ("store.client.key", "store.client.secret") if has_clients(settings) else ()
-    return ("store.user.key", "store.user.secret", *clients)
+    return (*database, "store.user.key", "store.user.secret", *clients)
+
+
+PASSING: tuple[str, ...] = ("database.admin.password", "database.admin.user")
+"""Secrets that a run is given and that are kept nowhere."""
 
 
 _ACCOUNT = Kind(

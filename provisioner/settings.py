@@ -7,9 +7,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from provisioner import schema
+from provisioner import outside, schema
 from provisioner.errors import Refused, UsageError
 from provisioner.topology import Topology
 from provisioner.values import dataclass
@@ -74,6 +73,8 @@ class Settings:
     def database_clients(self) -> tuple[str, ...]:
         """The networks from which the database is reached besides its own host: those of `database.allow`, and the
         stack's other hosts that use it."""
+        if self.database.engine == "external":
+            return ()
         named = (each for each in self.database.allow if not ipaddress.ip_network(each).is_loopback)
         users = (m.address for m in self.topology.of("mlflow") if "database" not in m.roles and m.address)
         return tuple(dict.fromkeys((*named, *(str(ipaddress.ip_network(each)) for each in users))))
@@ -143,6 +144,7 @@ def effective(flags: Mapping[str, Any], inventory: Mapping[str, Any], recorded: 
     if not chosen["store"]["data"]:
         chosen["store"]["data"] = schema.DATA_DIRECTORIES[chosen["store"]["engine"]]
     same_engine = recorded is not None and recorded.values.get("store.engine") == chosen["store"]["engine"]
+    outside.of_url(chosen["database"], origins)
     settings = Settings(
         **{table: section(**chosen[table]) for table, section in schema.SETTINGS.items()},
         installed=recorded.installed if recorded and same_engine else None,
@@ -245,11 +247,15 @@ _Layers = tuple[tuple[Origin, Mapping[str, Any]], ...]
 def _without_the_other_engine(layers: _Layers) -> _Layers:
     """Drop what lower layers say about another store engine: its directory and its binary are not this one's."""
     chosen: str | None = None
+    database: str | None = None
     kept: list[tuple[Origin, Mapping[str, Any]]] = []
     for origin, layer in layers:
         if chosen is not None and layer.get("store.engine", chosen) != chosen:
-            layer = {key: v for key, v in layer.items() if key not in (*_BINARY, "store.data", *_EXTERNAL)}
+            layer = {key: v for key, v in layer.items() if key not in (*_BINARY, "store.data", *outside.STORE_KEYS)}
         chosen = chosen or layer.get("store.engine")
+        if database is not None and layer.get("database.engine", database) != database:
+            layer = {key: v for key, v in layer.items() if key not in outside.DATABASE_KEYS}
+        database = database or layer.get("database.engine")
         kept.append((origin, layer))
     return tuple(kept)
 
@@ -268,7 +274,8 @@ def _one_binary(layers: _Layers) -> _Layers:
 
 def _agree(settings: Settings) -> None:
     store = settings.store
-    _agree_external(settings)
+    outside.agree_store(settings)
+    outside.agree_database(settings)
     if store.engine != "minio" and any((store.binary, store.url, store.sha256)):
         named = next(key for key in _BINARY if settings.get(key))
         raise UsageError(
@@ -292,37 +299,3 @@ def _agree(settings: Settings) -> None:
         )
     if store.sha256 and not (store.binary or (store.url and store.url != "default")):
         raise UsageError("store.sha256 stands alone", why="it belongs to store.url or store.binary")
-
-
-_EXTERNAL: Mapping[str, Any] = {
-    "store.endpoint": None,
-    "store.region": None,
-    "store.addressing": None,
-    "store.ca": None,
-}
-
-
-def _agree_external(settings: Settings) -> None:
-    store = settings.store
-    if store.engine != "external":
-        if named := next((key for key, unset in _EXTERNAL.items() if settings.get(key) != unset), None):
-            raise UsageError(
-                f'{named} belongs to store.engine = "external", this stack has "{store.engine}"',
-                next=f"leave {named} out, or add: --set store.engine=external",
-            )
-        return
-    if store.data:
-        raise UsageError("store.data belongs to a store on this server", next="leave store.data out")
-    if store.ca and not (store.endpoint or "").startswith("https://"):
-        raise UsageError(
-            "store.ca needs a store.endpoint that begins with https://",
-            why="without TLS no certificate is looked at, and Amazon's has a public one",
-            next="leave store.ca out",
-        )
-    host = urlsplit(store.endpoint or "").hostname or ""
-    if settings.mlflow.egress == "stack" and not (host.replace(".", "").isdigit() or ":" in host):
-        raise UsageError(
-            'mlflow.egress = "stack" needs a store.endpoint with a literal address',
-            why="the kernel lets MLflow reach addresses, not names",
-            next="name the address, or leave mlflow.egress out",
-        )

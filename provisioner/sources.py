@@ -19,7 +19,15 @@ TABLE = "secrets"
 KINDS = ("env", "file", "command")
 FORMS = '{ env = "NAME" }, { file = "PATH" } or { command = ["WORD", "..."] }'
 # The store keeps what its administrator owns under that name, so it stays; the others are no values to choose.
-_NOT_CHOSEN: tuple[str, ...] = ("store.root.user", "store.ca", "store.user.before", "store.client.before", OWN, ROOT)
+_NOT_CHOSEN: tuple[str, ...] = (
+    "store.root.user",
+    "store.ca",
+    "database.ca",
+    "store.user.before",
+    "store.client.before",
+    OWN,
+    ROOT,
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _WORDS, _LETTERS, _PATH = 64, 4096, 4096
 

@@ -30,13 +30,17 @@ def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
         before, after = recorded.values.get(key), wanted.get(key)
         if before == after or (before is None and key not in _MAY_BE_NONE):
             continue
-        if key.startswith("store.") and any(each.key == "store.engine" for each in found):
+        if any(each.key == f"{key.partition('.')[0]}.engine" for each in found):
             continue
         keep = f"keep it: --set {key}={before}, and {key} out of the inventory"
         if key.startswith(("store.", "artifacts.")):
             from provisioner.artifact_moves import by_hand
 
             why, following = by_hand(key, recorded, wanted)
+        elif key == "database.engine":
+            from provisioner.database_moves import by_hand as dump_by_hand
+
+            why, following = dump_by_hand(recorded, wanted)
         found.append(Switch(key, before, after, why, following or keep))
     return tuple(found)
 
@@ -68,13 +72,14 @@ _MAY_BE_NONE = ("artifacts.prefix", "store.endpoint", "store.drives")
 """Settings of which "none" is a place too."""
 _EMPTY = "the server would start on an empty database beside the one that holds the runs"
 _SWITCHES: Mapping[str, tuple[str, str]] = {
-    # What artifacts move with is told by switching.py.
+    # What artifacts and runs move with is told by artifact_moves.py and database_moves.py. database.url is none of
+    # these: one database may have several addresses, and whether it is the same is seen (steps/external_findings.py).
     "store.engine": ("", ""),
     "store.data": ("", ""),
     "store.drives": ("", ""),
     "store.bucket": ("", ""),
     "store.endpoint": ("", ""),
-    "database.engine": (_EMPTY, ""),
+    "database.engine": ("", ""),
     "database.name": (_EMPTY, ""),
     "database.user": ("the tables belong to the recorded role, another one may not read them", ""),
     "artifacts.mode": ("", ""),

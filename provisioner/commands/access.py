@@ -123,11 +123,17 @@ def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
     with ExitStack() as stack:
         url = stack.enter_context(way(roles("proxy"), view, repair))
         engine = dbms.of(view.settings)
-        database_socket = stack.enter_context(roles("database").forward(engine.port))
         secrets, settings = view.context.secrets, view.settings
+        if dbms.known(settings):
+            database_socket = stack.enter_context(roles("database").forward(engine.port))
+            connect = engine.connector(view.context, database_socket, settings.database.name)
+        else:
+            from provisioner.commands.far_rows import connector
+
+            connect = connector(roles("mlflow"), settings.mlflow.version)
         yield Access(
             url,
-            Database(engine.connector(view.context, database_socket, settings.database.name), engine.name),
+            Database(connect, engine.name, dbms.maker(settings)),
             _store(roles, stack, settings, secrets),
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from provisioner import secret_kinds, vault
-from provisioner.commands import store_keys
+from provisioner.commands import outside_keys
 from provisioner.commands.certificate import taken
 from provisioner.commands.editions import latest, numbered
 from provisioner.commands.holdings import Had, left_behind
@@ -280,7 +280,8 @@ def _secrets(
         vault.reconcile(kept, known.local, request.id, (), hostname=name, select=select(request))
         hosts = kept if hosts is None else _merged(hosts, kept, name, request)
     names = secret_kinds.wanted(settings)
-    made = [each for each in to_make(names, request) if each not in secret_kinds.to_bring(settings)]
+    given = outside_keys.not_made(settings, request.brought)
+    made = [each for each in to_make(names, request) if each not in given]
     decision = vault.reconcile(hosts, known.local, request.id, made, hostname=request.host.name, select=select(request))
     missing = [part.host.name for part in request.parts if part.host.name not in glances]
     if missing and decision.generated and recorded is not None:
@@ -289,8 +290,9 @@ def _secrets(
             why=f"missing here: {', '.join(decision.generated)}",
             next="run it with every host of the stack, or on the machine that made it",
         )
-    decision, warnings = with_sources(decision, request, names, known.chosen)
-    decision = store_keys.brought(decision, settings, select(request))
+    taken_in = replace(request, brought=outside_keys.kept(settings, request.brought))
+    decision, warnings = with_sources(decision, taken_in, names, known.chosen)
+    decision = outside_keys.brought(decision, settings, select(request), request.brought)
     if known.renew is not None:
         decision = decision.renewed(known.renew(decision.vault))
     return decision, warnings

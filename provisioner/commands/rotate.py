@@ -116,11 +116,19 @@ def _generated(turns: Sequence[Turn], request: StackRequest, result: HostResult)
 
 
 def _makeable(turns: Sequence[Turn], view: View, arguments: str) -> Sequence[Turn]:
-    """`turns` without the keys of a store that is somebody else's; UsageError (64) where nothing else was asked for."""
+    """`turns` without the keys of a store and the login of a database that are somebody else's; UsageError (64) where
+    nothing else was asked for."""
     given = set(secret_kinds.to_bring(view.settings))
     if not given:
         return turns
     left = [tuple(group for group in turn if not given & set(GROUPS.get(group, ()))) for turn in turns]
+    if not any(left) and turns[0][0] == "database.password":
+        raise UsageError(
+            "database.password is not generated: it is of a role in a database that this tool did not make",
+            why="the database is changed by its administrator, whose login is not kept here",
+            next=f"as its administrator:  ALTER ROLE {view.settings.database.user} PASSWORD '…';\n"
+            f"give it as database.password where [secrets] says, then:  provision {arguments}",
+        )
     if not any(left):
         raise UsageError(
             f"{turns[0][0]} is not generated: it is a key of a store that this tool did not make",

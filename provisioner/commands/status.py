@@ -148,11 +148,12 @@ def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:
 def _data(session: Session, view: View) -> list[dict[str, object]]:
     bucket = UsageProbe(view.settings.store.data or "/")
     engine = dbms.of(view.settings)
-    database = UsageProbe(engine.data)
+    database = UsageProbe(engine.data or "/")
     rows = engine.rows(view.context, "experiments", "runs", "lifecycle_stage")
     seen = probe.look(session, [bucket, database, rows])
     found = _objects(session, view)
     counted = seen[rows]
+    usage = seen[database] if engine.data else Usage(None, None)
     return [
         {
             **_used("store", bucket, seen[bucket]),
@@ -161,7 +162,7 @@ def _data(session: Session, view: View) -> list[dict[str, object]]:
             "more_objects": found.more if found else None,
         },
         {
-            **_used("database", database, seen[database]),
+            **_used("database", database, usage),
             "experiments": counted[0] if counted else None,
             "runs": counted[1] if counted else None,
             "more_runs": counted[1] >= ROWS if counted else None,

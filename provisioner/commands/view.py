@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner import accounts, controller, record, vault
+from provisioner.commands import outside_keys
 from provisioner.commands.agreement import Company, Glance, Known, Renew, door_for, guessed, lacking
 from provisioner.commands.former import with_former
 from provisioner.commands.kept import SECRETS_FILE, STACK_FILE, record_resources, recorded_in, vault_in
@@ -138,7 +139,7 @@ def look(
         context = Context(
             settings=settings,
             facts=glance.facts,
-            secrets=decision.vault.secrets(),
+            secrets={**decision.vault.secrets(), **outside_keys.passing(settings, request.brought)},
             generations=decision.vault.generations(),
             door=agreed.door,
             seen=seen,

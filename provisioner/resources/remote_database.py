@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
+from provisioner.engine.probe import Probe
 from provisioner.engine.quoting import printable, word
-from provisioner.resources.dbms import ServerLook
+from provisioner.resources.dbms import ROWS, ServerLook
 from provisioner.runtime import programs
 from provisioner.values import dataclass
 
@@ -80,7 +81,8 @@ class RemoteDatabase(ServerLook[RemoteState]):
             yield RemoteState(RemoteTables(tables, revision, which))
 
 
-IDENTITY = "# Written by provision: the database that this stack uses. It is no setting.\n{}\n"
+HEAD = "# Written by provision: the database that this stack uses. It is no setting."
+IDENTITY = HEAD + "\n{}\n"
 
 
 def identity(state: RemoteState | None) -> bytes | None:
@@ -88,3 +90,35 @@ def identity(state: RemoteState | None) -> bytes | None:
     if state is None or state.database is None or not state.database.which:
         return None
     return IDENTITY.format(state.database.which).encode()
+
+
+@dataclass(frozen=True)
+class RemoteRows(Probe[tuple[int, int] | None]):
+    """How many rows two tables have whose column `kept` says active, up to ROWS."""
+
+    environment: str
+    env_file: str
+    one: str
+    other: str
+    kept: str
+
+    kind: ClassVar[str] = "remote-rows"
+
+    @classmethod
+    def fragment(cls, probes: Sequence[Self]) -> str:
+        lines = [programs.function("database_look")]
+        for p in probes:
+            python = word(f"{p.environment}/bin/python")
+            names = f"{word(p.env_file)} rows {word(p.one)} {word(p.other)} {word(p.kept)} {ROWS}"
+            lines.append(f"database_look timeout 20 {python} -I - {names} 2>/dev/null || echo '{{}}'")
+        return "\n".join(lines)
+
+    @classmethod
+    def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[tuple[int, int] | None]:
+        for line in output.decode("utf-8", "replace").splitlines():
+            found = json.loads(line)
+            rows = found.get("rows") if isinstance(found, dict) else None
+            if not isinstance(rows, list) or [type(each) for each in rows] != [int, int] or min(rows) < 0:
+                yield None
+            else:
+                yield rows[0], rows[1]

@@ -1,4 +1,6 @@
-"""What a service's database on another host says of itself: `python -I - ENV_FILE VERSION_TABLE [DATABASE]`.
+"""What a service's database on another host says of itself: `python -I - ENV_FILE VERSION_TABLE [DATABASE]`, or how
+many rows two of its tables have: `python -I - ENV_FILE rows ONE OTHER KEPT MOST` (KEPT: the column that says active),
+or whose a run is: `python -I - ENV_FILE run ID`.
 
 Runs with the service's own environment, as its own login: what the service will see. The address comes from
 MLFLOW_BACKEND_STORE_URI in ENV_FILE, as systemd reads it; DATABASE names another one of the same server. Only the
@@ -31,8 +33,12 @@ def _postgresql(url: urllib.parse.SplitResult, name: str) -> Any:
     psycopg2: Any = importlib.import_module("psycopg2")
 
     plain = url._replace(scheme="postgresql", path="/" + urllib.parse.quote(name, safe="")).geturl()
-    connection = psycopg2.connect(plain, connect_timeout=TIMEOUT, options="-c statement_timeout=5000")
-    connection.set_session(readonly=True, autocommit=True)
+    connection = psycopg2.connect(plain, connect_timeout=TIMEOUT)
+    # One transaction: what is set for a session would stay with it in a pool's hands (PgBouncer), and be the next
+    # client's. As a parameter of the connection PgBouncer refuses it.
+    connection.set_session(readonly=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 5000")
     return connection
 
 
@@ -70,7 +76,7 @@ def look(text: str, version_table: str, other: str) -> dict[str, Any]:
     postgresql = url.scheme.startswith("postgresql")
     connection = _postgresql(url, name) if postgresql else _mysql(url, name)
     try:
-        schema = "'public'" if postgresql else "DATABASE()"
+        schema = "current_schema()" if postgresql else "DATABASE()"
         tables = _asked(connection, _TABLES.format(schema=schema))
         known = _asked(
             connection,
@@ -78,22 +84,61 @@ def look(text: str, version_table: str, other: str) -> dict[str, Any]:
             f"AND table_name = '{version_table}'",
         )
         revision = _asked(connection, f"SELECT version_num FROM {version_table}") if known else None  # noqa: S608
-        which = (
-            "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || oid::text "
-            "FROM pg_database WHERE datname = current_database()"
-            if postgresql
-            else "SELECT CONCAT(@@hostname, '/', DATABASE())"
-        )
-        return {"tables": int(tables), "revision": revision or "", "which": str(_asked(connection, which))}
+        which = "SELECT CONCAT(@@hostname, '/', DATABASE())"
+        known_as = _which(connection) if postgresql else str(_asked(connection, which))
+        return {"tables": int(tables), "revision": revision or "", "which": known_as}
+    finally:
+        connection.close()
+
+
+def _which(connection: Any) -> str:
+    oid = _asked(connection, "SELECT oid::text FROM pg_database WHERE datname = current_database()")
+    try:
+        system = _asked(connection, "SELECT system_identifier::text FROM pg_control_system()")
+        return f"{system}/{oid}"
+    except Exception:  # some services let nobody read it
+        return f"unknown/{oid}"
+
+
+def _own(text: str) -> tuple[Any, str]:
+    url = urllib.parse.urlsplit(address(text))
+    connect = _postgresql if url.scheme.startswith("postgresql") else _mysql
+    return connect(url, urllib.parse.unquote(url.path.lstrip("/"))), url.scheme
+
+
+def rows(text: str, one: str, other: str, kept: str, most: str) -> dict[str, Any]:
+    """The numbers of rows, up to `most`. The names are the tool's own."""
+    connection, _ = _own(text)
+    try:
+        count = "SELECT count(*) FROM (SELECT 1 FROM {} WHERE {} = 'active' LIMIT {}) AS part"
+        return {"rows": [int(_asked(connection, count.format(each, kept, int(most)))) for each in (one, other)]}
+    finally:
+        connection.close()
+
+
+def run(text: str, identifier: str) -> dict[str, Any]:
+    """The experiment that a run belongs to: a list of none or one."""
+    connection, _ = _own(text)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT experiment_id FROM runs WHERE run_uuid = %s", (identifier,))
+            found = cursor.fetchone()
+        return {"run": [found[0]] if found else []}
     finally:
         connection.close()
 
 
 def main(arguments: list[str]) -> int:
     """Prints what was found, or why nothing was: `{"error": …}`."""
-    path, version_table, other = (*arguments, "")[:3]
+    path, work, *others = arguments
     try:
-        found = look(Path(path).read_text(encoding="utf-8"), version_table, other)
+        text = Path(path).read_text(encoding="utf-8")
+        if work == "rows":
+            found = rows(text, *others)
+        elif work == "run":
+            found = run(text, *others)
+        else:
+            found = look(text, work, (*others, "")[0])
     except Exception as error:
         # The first line says what happened; drivers do not repeat the password.
         found = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}

@@ -1,7 +1,7 @@
 """What the other steps ask of the database server, whichever it is.
 
-The step that provides `dbms` and bears a stack's `database.engine` is its engine: another one is a step more,
-and no line elsewhere.
+The step that bears a stack's `database.engine` is its engine: another one is a step more, and no line elsewhere. It
+provides `dbms`, or `database` where there is nothing to install.
 """
 
 from __future__ import annotations
@@ -75,11 +75,16 @@ def of(settings: Settings) -> Dbms:
 
 
 def known(settings: Settings) -> bool:
-    """There is a step for it: the database is on a host of this stack."""
-    return settings.database.engine in _engines()
+    """There is a server to install: the database is on a host of this stack."""
+    return of(settings).provides == "dbms"
+
+
+def maker(settings: Settings) -> str:
+    """The step that makes MLflow's login and database, or finds them made."""
+    return "database" if known(settings) else of(settings).name
 
 
 @cache
 def _engines() -> Mapping[str, Dbms]:
-    found: dict[str, Any] = {s.name: s for s in registry().values() if s.provides == "dbms"}
+    found: dict[str, Any] = {s.name: s for s in registry().values() if hasattr(s, "engine")}
     return {step.engine: step for step in found.values()}

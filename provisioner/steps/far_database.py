@@ -10,6 +10,7 @@ from provisioner.engine.resource import Resource
 from provisioner.resources.certificate import HEAD
 from provisioner.resources.file import File
 from provisioner.resources.remote_database import RemoteDatabase, identity
+from provisioner.secret_kinds import own_database
 from provisioner.steps import Context
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.database_uri import CA
@@ -19,21 +20,23 @@ _ENV_FILE = "/etc/mlflow/mlflow.env"
 
 def host(context: Context) -> str:
     """Its address; empty where the database is on this host."""
-    if context.here.holds("database"):
+    if context.here.holds("database") or not own_database(context.settings):
         return ""
     return next((member.address for member in context.here.others("database")), "")
 
 
 def look(context: Context, environment: str) -> RemoteDatabase | None:
     """What MLflow's own environment sees of it; None where the database is on this host."""
+    if not own_database(context.settings):
+        return RemoteDatabase(environment, _ENV_FILE, context.settings.database.name)
     return RemoteDatabase(environment, _ENV_FILE, context.settings.database.name) if host(context) else None
 
 
 def files(context: Context, environment: str) -> list[Resource]:
     """The root that the server is checked against, and the file that says which database it is."""
     seen = look(context, environment)
-    if seen is None:
-        return []
+    if seen is None or not own_database(context.settings):
+        return []  # of an external one its own step has them
     root = f"{HEAD.decode()}the root of this stack's own certificates.\n{trusted('internal', context.secrets) or ''}"
     found: list[Resource] = [File(id="file:database-ca", path=CA, content=root.encode())]
     known = identity(context.seen.get(seen))
@@ -45,6 +48,8 @@ def files(context: Context, environment: str) -> list[Resource]:
 
 def inputs(context: Context) -> tuple[str, ...]:
     """What MLflow reads of it when it starts."""
+    if not own_database(context.settings):
+        return (CA,) if context.settings.database.ca else ()
     return (CA,) if host(context) else ()
 
 

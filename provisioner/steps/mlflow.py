@@ -21,7 +21,7 @@ from provisioner.resources.schema import Schema
 from provisioner.resources.unit import Service, UnitProbe, record_line
 from provisioner.resources.user import SystemUser
 from provisioner.runtime import mlflow as runtime
-from provisioner.secret_kinds import own_store
+from provisioner.secret_kinds import own_database, own_store
 from provisioner.settings import Settings
 from provisioner.steps import (
     Context,
@@ -82,6 +82,7 @@ class Mlflow:
     def resources(self, context: Context) -> Sequence[Resource]:
         venv, engine = environment(context), dbms.of(context.settings)
         far = far_database.look(context, venv.path)
+        login = f"step:{dbms.maker(context.settings)}"
         unit = unit_file(context).encode()
         variables = mlflow_environment.text(context).encode()
         # nginx asks for the login before MLflow ceases to.
@@ -106,7 +107,7 @@ class Mlflow:
                 passphrase=mlflow_environment.secret(context, "mlflow.kek"),
                 version=mlflow_environment.kek_version(context),
                 database=mlflow_environment.database_uri(context),
-                needs=(venv.id, "step:database"),
+                needs=(venv.id, login),
             ),
             File(
                 id="file:mlflow.env",
@@ -133,7 +134,7 @@ class Mlflow:
                 environment=venv.path,
                 env_file=ENVIRONMENT,
                 server=far or engine.server(context),
-                needs=(venv.id, "step:database" if far else engine.awaited(context), *_one_by_one(context)),
+                needs=(venv.id, login if far else engine.awaited(context), *_one_by_one(context)),
             ),
             *mlflow_accounts.before(context, venv),
             Service(
@@ -144,7 +145,7 @@ class Mlflow:
                 health=answers(ready(context)),
                 health_seconds=180,
                 cost="clients wait about 10 s",
-                needs=(venv.id, "step:database", *asked_first, *_one_by_one(context)),
+                needs=(venv.id, login, *asked_first, *_one_by_one(context)),
             ),
             *tls.no_trust_file(context),
             *former(context),
@@ -218,6 +219,8 @@ def beside(context: Context) -> list[str]:
     units = {"database": dbms.of(context.settings).unit(context), "store": f"{context.store_step}.service"}
     if not own_store(context.settings):
         units.pop("store")
+    if not own_database(context.settings):
+        units.pop("database")
     return [unit for role, unit in units.items() if context.here.holds(role)]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from provisioner.secret_kinds import own_store
+from provisioner.addresses import is_address, is_loopback
+from provisioner.secret_kinds import own_database, own_store
 from provisioner.settings import Settings
 from provisioner.steps import Context, dbms
 from provisioner.topology import Here, addresses
@@ -58,7 +59,8 @@ def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None)
         return unlimited
     size = nominal(memory)
     proxy = _whole(min(512, max(48, size // 32)))
-    database_least = max(_DATABASE_LEAST, dbms.of(settings).buffers(settings) + 32) if here.holds("database") else 0
+    database_here = here.holds("database") and own_database(settings)
+    database_least = max(_DATABASE_LEAST, dbms.of(settings).buffers(settings) + 32) if database_here else 0
     store_least = _STORE_LEAST if here.holds("store") and own_store(settings) else 0
     room = size * 9 // 10 - proxy
     least = _LAUNCHER + _WORKER * workers
@@ -66,7 +68,7 @@ def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None)
     most = min(room - store_least - database_least, size * 9 // 20 if here.holds("store", "database") else room)
     mlflow = min(_mebibytes(settings.mlflow.memory), max(least, most)) if here.holds("mlflow") else 0
     rest = room - mlflow
-    store = max(store_least, min(rest // 2 if here.holds("database") else rest, rest - database_least))
+    store = max(store_least, min(rest // 2 if database_here else rest, rest - database_least))
     database = max(database_least, rest - store)
     return replace(
         unlimited,
@@ -101,26 +103,28 @@ def egress(context: Context) -> tuple[str, ...]:
     address that clients use, since that is the one it signs."""
     if context.settings.mlflow.egress != "stack":
         return ()
+    # Literal addresses: settings see to that.
+    outside = database_hosts(context.settings)
     if not own_store(context.settings):
-        # A literal address: settings see to that.
         own = [] if context.here.topology.single else addresses(context.here.others("database", "proxy"))
-        return allowed([urlsplit(context.settings.store.endpoint or "").hostname or "", *own])
+        return allowed([urlsplit(context.settings.store.endpoint or "").hostname or "", *own, *outside])
     if not context.here.topology.single:
         named = [name for name in context.door.names if is_address(name)]
-        return allowed([*named, *addresses(context.here.others("database", "proxy"))])
+        return allowed([*named, *addresses(context.here.others("database", "proxy")), *outside])
     try:
-        return allowed([str(ipaddress.ip_address(context.door.name))])
+        return allowed([str(ipaddress.ip_address(context.door.name)), *outside])
     except ValueError:
-        return allowed(sorted(a for a in context.facts.addresses if not ipaddress.ip_address(a).is_loopback))
+        mine = sorted(a for a in context.facts.addresses if not ipaddress.ip_address(a).is_loopback)
+        return allowed([*mine, *outside])
 
 
-def is_address(name: str) -> bool:
-    """Whether `name` is a literal address."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+def database_hosts(settings: Settings) -> tuple[str, ...]:
+    """Of a database that is not the stack's own."""
+    if own_database(settings):
+        return ()
+    from provisioner.database_url import parse
+
+    return tuple(host for host, _ in parse(settings.database.url).hosts if not is_loopback(host))
 
 
 def _whole(mebibytes: int) -> int:

@@ -20,6 +20,7 @@ from provisioner.engine.probe import Seen
 from provisioner.engine.resource import HostResource, Planned
 from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropIn, DropInProbe
+from provisioner.resources.external_database import ExternalDatabase, ExternalLook, Login, Place, Told
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.postgresql import scram
 from provisioner.resources.postgresql.clusters import ClustersProbe
@@ -95,7 +96,14 @@ def planned(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Planned]
     )
     waits = quorum.diff(Seen({quorum.probe: False, UnitProbe(quorum.unit): UnitState()}))
     assert waits is not None
-    return found | {"Quorum": Planned(quorum, waits)}
+    # It takes an administrator of somebody else's.
+    login, admin = Login("tracker", Secret("fake" * 8)), Login("keeper", Secret("fake" * 4))
+    place = Place((("db.example.com", 5432),), "verify-full", "any", "/etc/ssl/roots.crt", "runs", login, admin)
+    asked = ExternalLook(place, "/usr/bin/python3", "runs")
+    database = ExternalDatabase(id="database:runs", place=place, look=asked, identity="/etc/mlflow/database.identity")
+    lacks = database.diff(Seen({asked: Told("missing", missing=("role", "database"))}))
+    assert lacks is not None
+    return found | {"Quorum": Planned(quorum, waits), "ExternalDatabase": Planned(database, lacks)}
 
 
 def test_the_scripts_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from provisioner import secret_kinds, vault
-from provisioner.commands import store_keys
+from provisioner.commands import outside_keys
 from provisioner.door import Door
 from provisioner.engine import plan
 from provisioner.engine.probe import Seen
@@ -217,11 +217,11 @@ def test_keys_of_the_store_are_brought_and_never_made() -> None:
     assert not {"store.root.user", "store.root.password"} & set(secret_kinds.wanted(settings))
     empty = vault.Decision(vault.Vault("s"), (), (), ())
     with pytest.raises(Refused, match=r"store\.client\.secret") as error:
-        store_keys.brought(empty, settings, "--host h")
+        outside_keys.brought(empty, settings, "--host h")
     assert '"store.user.key" = { env = "STORE_KEY" }' in error.value.next
     long = vault.changed(vault.Vault("s"), "store.user.key", Secret("k" * 21))
     with pytest.raises(Refused, match="this store takes 20"):
-        store_keys.brought(replace(empty, vault=long), effective({}, {}), "--host h")
+        outside_keys.brought(replace(empty, vault=long), effective({}, {}), "--host h")
 
 
 @pytest.mark.parametrize(

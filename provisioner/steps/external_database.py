@@ -1,0 +1,226 @@
+"""A database that is not this tool's: a PostgreSQL of a service, of Patroni, of another team. Nothing is installed;
+what MLflow needs of it is looked at from its own host, before anything is changed there.
+
+Who is given an administrator's login (database.admin.user and database.admin.password of [secrets]) makes the role and
+the database where they are missing, and keeps that login nowhere. The role is never a superuser.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner.certificates.material import certificates
+from provisioner.database_url import DatabaseUrl, parse
+from provisioner.engine.check import Check
+from provisioner.engine.probe import Probe
+from provisioner.engine.resource import Resource
+from provisioner.resources.certificate import HEAD
+from provisioner.resources.external_database import PYTHON, ExternalDatabase, ExternalLook, Login, Place, Told
+from provisioner.resources.file import File
+from provisioner.resources.mark import HAD, MarkProbe
+from provisioner.resources.paths import PathProbe
+from provisioner.resources.remote_database import RemoteDatabase, RemoteRows, identity
+from provisioner.secrets import Secret
+from provisioner.settings import Settings
+from provisioner.steps import Context
+from provisioner.steps.database import IDENTITY
+from provisioner.steps.database_uri import CA, external
+from provisioner.steps.external_findings import findings
+from provisioner.values import dataclass
+
+if TYPE_CHECKING:
+    from provisioner.steps.host_certificates import HostCertificate
+
+PROVEN = "/etc/provision/database-proven"
+PUBLIC = "/etc/ssl/certs/ca-certificates.crt"
+NAME = "external-database"
+ADMIN = ("database.admin.user", "database.admin.password")
+_ENVIRONMENT, _ENV_FILE = "/opt/mlflow/{}", "/etc/mlflow/mlflow.env"
+
+
+@dataclass(frozen=True)
+class External:
+    """Role and database, when the server is somebody else's."""
+
+    name: str = NAME
+    summary: str = "a PostgreSQL database that you have"
+    needs: tuple[str, ...] = ()
+    provides: str = "database"
+    roles: tuple[str, ...] = ("mlflow",)
+    engine: str = "external"
+    port: int = 5432
+    data: str = ""
+
+    def applies(self, settings: Settings) -> bool:
+        return settings.database.engine == self.engine
+
+    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+        asked = _asked(context)
+        steady = self.server(context)
+        return (
+            PathProbe(PROVEN),
+            PathProbe(IDENTITY),
+            MarkProbe(_mark(context)),
+            steady,
+            *([asked] if asked is not None else []),
+        )
+
+    def resources(self, context: Context) -> Sequence[Resource]:
+        name, where = context.settings.database.name, place(context)
+        made = f"database:{name}"
+        found: list[Resource] = [ExternalDatabase(id=made, place=where, look=_asked(context), identity=IDENTITY)]
+        if root := _root(context):
+            head = f"{HEAD.decode()}the root that the database's certificate leads to.\n"
+            found.append(File(id="file:database-ca", path=CA, content=f"{head}{root}".encode()))
+        known = identity(_known(context))
+        if known is not None:
+            found.append(File(id="file:database.identity", path=IDENTITY, content=known))
+        found += [
+            File(
+                id=f"mark:{_mark(context)}",
+                path=f"{HAD}/{_mark(context)}",
+                content=(
+                    f"# Written by provision: this stack has its runs in the database {name} of a server that is not\n"
+                    "# its own. While this file is here, another database is refused.\n"
+                ).encode(),
+                needs=(made,),
+            ),
+            File(id="file:database-proven", path=PROVEN, content=_proof(where), mode=0o600, needs=(made,)),
+        ]
+        return [resource.of(self.name) for resource in found]
+
+    def preflight(self, context: Context) -> Iterable[Check]:
+        asked, url = _asked(context), at(context.settings)
+        told = context.seen.get(asked) if asked is not None else None
+        if told is None:
+            steady = context.seen.get(self.server(context))
+            if steady is not None:
+                told = Told("away" if steady.why else "ok", steady.why, steady.database)
+        if told is not None:
+            had = context.known(MarkProbe(_mark(context)), False)
+            before = context.seen.get(PathProbe(IDENTITY))
+            kept = before.content if before is not None and isinstance(before.content, bytes) else None
+            yield from findings(told, url, context.settings, kept if had else None)
+
+    def headline(self, context: Context) -> str:
+        return f"the database {context.settings.database.name} at {at(context.settings).shown}"
+
+    def version(self, context: Context) -> str:
+        return ""
+
+    # What other steps ask (steps/dbms.py).
+
+    def certificate(self, context: Context) -> HostCertificate | None:
+        return None
+
+    def unit(self, context: Context) -> str:
+        return ""
+
+    def servers(self, context: Context, database: str = "") -> tuple[RemoteDatabase, ...]:
+        return (self.server(context, database),)
+
+    def server(self, context: Context, database: str = "") -> RemoteDatabase:
+        environment = _ENVIRONMENT.format(context.settings.mlflow.version)
+        return RemoteDatabase(environment, _ENV_FILE, database or context.settings.database.name)
+
+    def state(self, context: Context) -> Any:
+        return _known(context)
+
+    def awaited(self, context: Context) -> str:
+        return f"step:{NAME}"
+
+    def databases(self, context: Context) -> Sequence[Resource]:
+        return ()
+
+    def uri(self, context: Context, database: str) -> Secret:
+        return Secret(external(at(context.settings), context.settings, database, _password(context), trust(context)))
+
+    def accounts_uri(self, context: Context, database: str) -> tuple[Secret, Mapping[str, Secret]]:
+        return self.uri(context, database), {}
+
+    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
+        raise NotImplementedError("no forwarded socket leads to it")
+
+    def rows(self, context: Context, one: str, other: str, kept: str) -> Probe[tuple[int, int] | None]:
+        environment = _ENVIRONMENT.format(context.settings.mlflow.version)
+        return RemoteRows(environment, _ENV_FILE, one, other, kept)
+
+    def buffers(self, settings: Settings) -> int:
+        return 0
+
+
+def at(settings: Settings) -> DatabaseUrl:
+    """Where the database is; a loopback address in the guess."""
+    return parse(settings.database.url or "postgresql://127.0.0.1/mlflow")
+
+
+def trust(context: Context) -> str:
+    """The file of roots on the host; empty where no certificate is looked at."""
+    if at(context.settings).sslmode in ("disable", "require"):
+        return ""
+    return CA if context.settings.database.ca else PUBLIC
+
+
+def place(context: Context) -> Place:
+    settings, url = context.settings, at(context.settings)
+    names = [context.secrets.get(name) if name in context.secrets else None for name in ADMIN]
+    user, password = names
+    roots = _root(context) if trust(context) == CA else trust(context)
+    return Place(
+        url.hosts,
+        url.sslmode,
+        url.session,
+        roots,
+        settings.database.name,
+        Login(settings.database.user, _password(context)),
+        Login(user.reveal(), password) if user is not None and password is not None else None,
+    )
+
+
+def _root(context: Context) -> str:
+    packed = context.secrets.get("database.ca") if context.settings.database.ca else None
+    if packed is None:
+        return ""
+    try:
+        return certificates(tuple(base64.b64decode(each, validate=True) for each in packed.reveal().split(",")))
+    except ValueError:
+        return ""
+
+
+def _password(context: Context) -> Secret:
+    return context.secrets.get("database.password") or Secret("")
+
+
+def _mark(context: Context) -> str:
+    return f"database.{context.settings.database.name}"
+
+
+def _proof(where: Place) -> bytes:
+    head = "# Written by provision: this login and this database were tried from here and work."
+    return f"{head}\n{where.digest}\n".encode()
+
+
+def _asked(context: Context) -> ExternalLook | None:
+    """The look with the login that was given; None while the host was not seen, and once it was proven with it."""
+    proven = context.seen.get(PathProbe(PROVEN))
+    where = place(context)
+    if proven is None or (proven.kind == "file" and proven.content == _proof(where)):
+        return None
+    return ExternalLook(where, context.facts.python_path or PYTHON, where.name)
+
+
+def _known(context: Context) -> Any:
+    """What was seen of the database: with the login that it shall have, else with MLflow's own environment."""
+    from provisioner.resources.remote_database import RemoteState
+
+    asked = _asked(context)
+    told = context.seen.get(asked) if asked is not None else None
+    if told is not None:
+        return told
+    return context.seen.get(STEP.server(context)) or RemoteState()
+
+
+STEP = External()

@@ -1,0 +1,548 @@
+"""A database of somebody else's: its address, what is asked of it from the host, and what comes of each answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner import database_url, placement, secret_kinds, vault
+from provisioner.commands import outside_keys
+from provisioner.door import Door
+from provisioner.engine.probe import Seen
+from provisioner.errors import Refused, UsageError
+from provisioner.record import dump_recorded, parse_recorded
+from provisioner.resources.external_database import ExternalLook, Login, Told, read
+from provisioner.resources.facts import Facts
+from provisioner.resources.file import File
+from provisioner.resources.mark import MarkProbe
+from provisioner.resources.paths import ABSENT, PathProbe, PathState
+from provisioner.resources.remote_database import RemoteDatabase, RemoteRows, RemoteState, RemoteTables
+from provisioner.secrets import Secret
+from provisioner.settings import effective
+from provisioner.steps import Context, dbms, external_database, mlflow, mlflow_environment, named, ordered, sizes
+from provisioner.steps.database import IDENTITY
+from provisioner.steps.external_database import PROVEN, STEP, place
+from provisioner.steps.external_findings import _WORDS, findings
+from provisioner.switches import switches
+
+URL = "postgresql://db1.example.com,db2.example.com:5433/runs?target_session_attrs=read-write"
+FLAGS = {"store.engine": "seaweedfs", "database.engine": "external", "database.url": URL, "database.user": "tracker"}
+PASSWORD = 'it\'s "secret" $x@/:%'
+ADMIN = {"database.admin.user": Secret("keeper"), "database.admin.password": Secret("kept by nobody")}
+
+
+def context(seen: Seen | None = None, secrets: dict[str, Secret] | None = None, **flags: object) -> Context:
+    settings = effective({**FLAGS, **{key.replace("__", "."): value for key, value in flags.items()}}, {})
+    kept = {"database.password": Secret(PASSWORD), **(secrets or {})}
+    door = Door("http", "10.0.0.1", 5000, ("10.0.0.1",))
+    return Context(settings, Facts(python_path=sys.executable), kept, door, seen=seen or Seen())
+
+
+# The address.
+
+_LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+_NAMES = st.lists(_LABELS, min_size=1, max_size=3).map(lambda parts: ".".join([*parts, "example"]))
+_HOSTS = st.one_of(_NAMES, st.ip_addresses().filter(lambda ip: not ip.is_unspecified).map(str))
+_NAME = st.from_regex(r"m[a-z0-9_]{0,20}", fullmatch=True)
+
+
+@given(
+    st.lists(st.tuples(_HOSTS, st.integers(1, 65535)), min_size=1, max_size=4, unique=True),
+    _NAME | st.just(""),
+    _NAME | st.just(""),
+    st.sampled_from(("", *database_url.MODES)),
+    st.sampled_from(("", *database_url.TARGETS)),
+)
+def test_a_url_that_is_written_is_read_as_the_same_one(
+    hosts: list[tuple[str, int]], name: str, user: str, mode: str, target: str
+) -> None:
+    url = database_url.DatabaseUrl(tuple(hosts), name, user, mode, target)
+    assert database_url.parse(str(url)) == url
+    assert database_url.normal(str(url)) == str(url)
+
+
+@given(st.text(max_size=200) | st.from_regex(r"postgres(ql)?://[ -~]{0,80}", fullmatch=True))
+def test_any_other_text_is_refused_or_comes_out_whole_and_harmless(text: str) -> None:
+    try:
+        url = database_url.parse(text)
+    except ValueError:
+        return
+    assert database_url.parse(str(url)) == url
+    assert not set(str(url)) & set(" '\"$`\\;\n\0%#<>|")
+    assert "password" not in str(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("postgresql://mlflow:topsecret@db/mlflow", "database.password"),
+        ("postgresql://mlflow:top/secret@db/mlflow", "PostgreSQL URL|database.password"),
+        ("postgresql://db/mlflow?password=topsecret", "database.password"),
+        ("postgresql://db/mlflow?sslrootcert=/x", "database.ca"),
+        ("postgresql://db/mlflow?sslmode=prefer", "verify-full"),
+        ("postgresql://db/mlflow?sslmode=require&sslmode=disable", "once"),
+        ("postgresql://db/mlflow?target_session_attrs=standby", "read-write"),
+        ("postgresql://db/mlflow?options=-c%20x", "no other parameters"),
+        ("postgresql://db,/mlflow", "between the commas"),
+        ("postgresql://db,db/mlflow", "different"),
+        ("postgresql://a,b,c,d,e/mlflow", "at most"),
+        ("postgresql://db/postgres", "another name"),
+        ("postgresql://postgres@db/mlflow", "another name"),
+        ("postgresql://db/my%20runs", "PostgreSQL name"),
+        ("postgresql://0.0.0.0/mlflow", "one server"),
+        ("postgresql:///mlflow", "PostgreSQL URL"),
+        ("mysql://db/mlflow", "PostgreSQL URL"),
+        (5432, "string"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_with_the_reason(text: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as error:
+        database_url.parse(text)
+    assert "topsecret" not in str(error.value)
+
+
+def test_no_error_repeats_a_password_that_stands_in_the_url_by_mistake() -> None:
+    from provisioner import set_option
+
+    for text in ("postgresql://mlflow:topsecret@db/mlflow", "postgresql://db/mlflow?password=topsecret"):
+        with pytest.raises(UsageError) as error:
+            set_option.flags([f"database.url={text}"], {}).fail()
+        assert "topsecret" not in f"{error.value.what}{error.value.why}{error.value.next}{error.value.detail}"
+
+
+# The settings.
+
+
+def test_names_in_the_url_are_the_settings_and_a_second_opinion_is_refused() -> None:
+    settings = effective({**FLAGS, "database.url": "postgresql://other@db/theirs", "database.user": "other"}, {})
+    assert (settings.database.name, settings.database.user) == ("theirs", "other")
+    for key, value in {"database.name": "mine", "database.user": "me"}.items():
+        with pytest.raises(UsageError, match=value):
+            effective({**FLAGS, "database.url": "postgresql://other@db/theirs", key: value}, {})
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"database.engine": "external"},
+        {"database.url": URL},
+        {"database.ca": "ca.pem"},
+        {**FLAGS, "database.allow": ("10.0.0.0/8",)},
+        {**FLAGS, "database.settings": {"work_mem": "1MB"}},
+        {**FLAGS, "access.auth": "mlflow"},
+        {**FLAGS, "mlflow.egress": "stack"},
+        {**FLAGS, "database.ca": "ca.pem", "database.url": "postgresql://db/runs?sslmode=require"},
+    ],
+)
+def test_settings_that_contradict_an_external_database_are_refused(flags: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as error:
+        effective(flags, {})
+    assert error.value.next
+
+
+def test_the_record_keeps_the_address_and_of_the_root_that_there_is_one() -> None:
+    settings = effective({**FLAGS, "database.ca": "/home/a/ca.pem"}, {})
+    recorded = parse_recorded(dump_recorded(settings, "s"), "h")
+    again = effective({}, {}, recorded)
+    assert (again.database.url, again.database.ca) == (str(database_url.parse(URL)), "own")
+    # Back to an own one, which the stack's data decides on, neither is in the way.
+    assert effective({"database.engine": "postgresql"}, {}, recorded).database.url is None
+
+
+def test_a_host_with_the_role_of_the_database_is_refused() -> None:
+    hosts = {
+        "a": placement.Placed("a", ("store", "database", "proxy")),
+        "b": placement.Placed("b", ("mlflow",)),
+    }
+    with pytest.raises(UsageError, match=r"\[roles\] database names a, and database.engine is external"):
+        placement.judge(hosts, {"database.engine": "external"})
+    placement.judge({**hosts, "a": placement.Placed("a", ("store", "proxy"))}, {"database.engine": "external"})
+
+
+# The stack's steps.
+
+
+def test_nothing_of_a_database_server_is_on_the_host() -> None:
+    settings = context().settings
+    names = [step.name for step in ordered(settings)]
+    assert "external-database" in names
+    assert not {"postgres", "mysql", "database"} & set(names)
+    with pytest.raises(UsageError, match="this stack has no database"):
+        named("database", settings)
+    assert dbms.maker(settings) == "external-database"
+    assert mlflow.beside(context()) == ["seaweedfs.service"]
+    assert sizes.sizes(8 * 2**30, 4, settings).store > sizes.sizes(8 * 2**30, 4, effective({}, {})).store  # type: ignore[operator]
+
+
+def test_mlflow_gets_every_address_in_a_form_that_libpq_and_sqlalchemy_read() -> None:
+    uri = mlflow_environment.database_uri(context(database__ca="own")).reveal()
+    login = "tracker:it%27s%20%22secret%22%20%24x%40%2F%3A%25"
+    assert uri == (
+        f"postgresql+psycopg2://{login}@/runs?host=db1.example.com,db2.example.com&port=5432,5433&sslmode=verify-full"
+        "&sslrootcert=%2Fetc%2Fmlflow%2Fdatabase-ca.crt&target_session_attrs=read-write&connect_timeout=5"
+        "&tcp_user_timeout=10000"
+    )
+    plain = mlflow_environment.database_uri(context(database__url="postgresql://[::1]/runs?sslmode=disable")).reveal()
+    assert plain.endswith("?host=::1&port=5432&sslmode=disable&connect_timeout=5&tcp_user_timeout=10000")
+
+
+def test_with_egress_to_the_stack_only_the_database_is_reached_too() -> None:
+    url = "postgresql://192.0.2.7,[2001:db8::7]/runs"
+    found = sizes.egress(context(mlflow__egress="stack", database__url=url))
+    assert {"192.0.2.7", "2001:db8::7", "10.0.0.1"} <= set(found)
+
+
+def test_an_administrators_login_is_used_by_the_run_and_kept_nowhere() -> None:
+    settings = context().settings
+    given = {**ADMIN, "database.password": Secret("chosen by us")}
+    assert outside_keys.kept(settings, given) == {"database.password": Secret("chosen by us")}
+    assert outside_keys.passing(settings, given) == ADMIN
+    assert outside_keys.passing(effective({}, {}), given) == {}
+    assert outside_keys.not_made(settings, {}) == ("database.password",)
+    assert outside_keys.not_made(settings, ADMIN) == ()
+    assert not set(secret_kinds.PASSING) & set(secret_kinds.wanted(settings))
+    with pytest.raises(UsageError, match="alone"):
+        outside_keys.administers(settings, {"database.admin.user": Secret("keeper")})
+
+
+def test_without_the_password_and_an_administrator_a_run_says_where_it_comes_from() -> None:
+    empty = vault.Decision(vault.Vault("s"), (), (), ())
+    with pytest.raises(Refused, match=r"database\.password") as error:
+        outside_keys.brought(empty, context().settings, "--host h")
+    assert '"database.password" = { env = "DATABASE_PASSWORD" }' in error.value.next
+    assert outside_keys.brought(empty, context().settings, "--host h", ADMIN) == empty
+
+
+def asked(made: Context) -> ExternalLook:
+    return ExternalLook(place(made), sys.executable, "runs")
+
+
+def fresh(told: Told, **secrets: Secret) -> Context:
+    """A host that was never made, and what its look at the database told."""
+    guess = context(secrets={key.replace("_", "."): value for key, value in secrets.items()})
+    seen = Seen({PathProbe(PROVEN): ABSENT, PathProbe(IDENTITY): ABSENT, MarkProbe("database.runs"): False})
+    made = replace(guess, seen=seen)
+    return replace(guess, seen=seen.put(asked(made), told).put(STEP.server(made), RemoteState()))
+
+
+def test_before_the_host_was_seen_nobody_logs_in_with_a_guessed_password() -> None:
+    assert not [look for look in STEP.looks(context()) if isinstance(look, ExternalLook)]
+    assert [look for look in STEP.looks(fresh(Told("ok"))) if isinstance(look, ExternalLook)]
+
+
+def test_what_was_proven_is_not_asked_again_until_something_of_it_changes() -> None:
+    made = fresh(Told("ok", database=RemoteTables(0, "", "7/1")))
+    (proof,) = (r for r in STEP.resources(made) if isinstance(r, File) and r.path == PROVEN)
+    assert proof.mode == 0o600
+    assert PASSWORD.encode() not in proof.content
+    proven = Seen({PathProbe(PROVEN): PathState("file", content=proof.content)})
+    for secrets, flags, again in (
+        ({}, {}, False),
+        (ADMIN, {}, False),
+        ({"database.password": Secret("another")}, {}, True),
+        ({}, {"database__url": "postgresql://db1.example.com/runs"}, True),
+    ):
+        looks = STEP.looks(context(proven, secrets, **flags))
+        assert any(isinstance(look, ExternalLook) for look in looks) is again
+
+
+def test_the_database_that_was_seen_is_named_for_mlflow_and_marked() -> None:
+    resources = STEP.resources(fresh(Told("ok", database=RemoteTables(0, "", "7/1"))))
+    files = {r.path: r.content for r in resources if isinstance(r, File)}
+    assert files[IDENTITY].endswith(b"\n7/1\n")
+    assert "/etc/provision/had/database.runs" in files
+
+
+@pytest.mark.parametrize("missing", [("role", "database"), ("database",)])
+def test_what_is_missing_is_made_where_an_administrator_was_given(missing: tuple[str, ...]) -> None:
+    made = fresh(Told("missing", missing=missing), **{"database_admin_user": ADMIN["database.admin.user"]})
+    database = STEP.resources(made)[0]
+    change = database.diff(made.seen)
+    assert change is not None
+    assert change.action == "create"
+    assert all(each in change.title for each in missing)
+    assert database.diff(database.after(made.seen)) is None
+
+
+# What a reader is told.
+
+
+def told(word: str, said: str = "", kept: bytes | None = None, **more: object) -> dict[str, str]:
+    url = database_url.parse(more.pop("url", URL))
+    found = findings(Told(word, said, **more), url, context().settings, kept)  # type: ignore[arg-type]
+    return {check.id: f"{check.status}: {check.detail} -> {check.fix}" for check in found}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [*_WORDS, "login", "entry", "denied", "superuser", "encoding", "taken", "owned", "rights", "missing"],
+)
+def test_whatever_is_in_the_way_is_one_failed_check_with_its_fix(word: str) -> None:
+    (found,) = told(word, "said so").values()
+    assert found.startswith("fail: db1.example.com:5432, db2.example.com:5433: ")
+    assert not found.endswith("-> None")
+
+
+def test_another_database_under_the_same_name_is_refused_where_the_stack_has_runs() -> None:
+    kept = b"# Written by provision: the database that this stack uses. It is no setting.\n7/1\n"
+    same, other = RemoteTables(70, "abc", "7/1"), RemoteTables(0, "", "7/2")
+    assert told("ok", kept=kept, database=same)["external-database"].startswith("ok")
+    assert "another database than" in told("ok", kept=kept, database=other)["external-database"]
+    assert "another database than" in told("missing", kept=kept, missing=("database",))["external-database"]
+    assert told("ok", database=other)["external-database"].startswith("ok")
+
+
+def test_what_is_only_unwise_is_a_warning() -> None:
+    database = RemoteTables(0, "", "7/1")
+    assert set(told("ok", database=database)) == {"external-database"}
+    found = told("ok", database=database, away=("db1.example.com:5432 (port)",), makes=True)
+    assert found["external-database-away"].startswith("warn")
+    assert found["external-database-rights"].startswith("warn")
+    for mode, host, warned in (
+        ("disable", "db", True),
+        ("disable", "127.0.0.1", False),
+        ("require", "db", True),
+        ("verify-full", "db", False),
+    ):
+        found = told("ok", database=database, url=f"postgresql://{host}/runs?sslmode={mode}")
+        assert ("external-database-tls" in found) is warned
+
+
+def test_another_engine_is_a_switch_that_says_what_would_have_to_move() -> None:
+    recorded = parse_recorded(dump_recorded(effective({}, {}), "s"), "h")
+    found = {switch.key: switch for switch in switches(recorded, context(database__user="mlflow").settings)}
+    assert "every table would have to move" in found["database.engine"].why
+    assert "docs/switching.md" in found["database.engine"].next
+    assert "database.name" not in found, "one reason for one change"
+
+
+# What the program on the host says.
+
+
+def answer(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def row(*values: str | None) -> bytes:
+    fields = b"".join(
+        struct.pack("!i", -1) if each is None else struct.pack("!i", len(each)) + each.encode() for each in values
+    )
+    return answer(b"D", struct.pack("!h", len(values)) + fields)
+
+
+READY = answer(b"Z", b"I")
+GREETED = answer(b"R", struct.pack("!i", 0)) + answer(b"S", b"server_version\x0016.4\0") + READY
+FACTS = ("160004", "16.4", "f", "f", "f", "UTF8", "public", "t", '"$user", public', "42")
+
+
+class Server:
+    """Speaks as much of PostgreSQL's protocol as it is told to: one answer to the greeting, one to each query."""
+
+    def __init__(self, greeting: bytes, answers: Callable[[str], bytes]):
+        self.queries: list[str] = []
+        self._answers, self._greeting = answers, greeting
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                self._talk(connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        try:
+            (size,) = struct.unpack("!i", connection.recv(4))
+            connection.recv(size - 4)
+            connection.sendall(self._greeting)
+            while head := connection.recv(5):
+                (size,) = struct.unpack("!i", head[1:])
+                query = connection.recv(size - 4).rstrip(b"\0").decode()
+                if head[:1] == b"X":
+                    return
+                self.queries.append(query)
+                connection.sendall(self._answers(query) + READY)
+        except (OSError, struct.error):
+            return
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    running: list[Server] = []
+
+    def start(greeting: bytes = GREETED, facts: Sequence[str | None] = FACTS, **answers: bytes) -> Server:
+        def say(query: str) -> bytes:
+            if query.startswith("SELECT current_setting('server_version_num')"):
+                return row(*facts)
+            if "to_regclass" in query:
+                return row(None)
+            if "count(*)" in query:
+                return row("0")
+            if "system_identifier" in query:
+                return answers.get("system", row("7001"))
+            return row("f")
+
+        running.append(Server(greeting, say))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close()
+
+
+def look(*ports: int, target: str = "any", mode: str = "disable", **changed: object) -> Told:
+    where = replace(
+        place(context()),
+        hosts=tuple(("127.0.0.1", port) for port in ports),
+        target=target,
+        mode=mode,
+        **changed,  # type: ignore[arg-type]
+    )
+    probe = ExternalLook(where, sys.executable, "runs")
+    done = subprocess.run(
+        ["sh"], input="set -eu\n" + ExternalLook.fragment([probe]), capture_output=True, text=True, check=True
+    )
+    (found,) = ExternalLook.parse([probe], done.stdout.encode())
+    return found
+
+
+def refusal(code: str, words: str) -> bytes:
+    return answer(b"E", f"SFATAL\0C{code}\0M{words}\0\0".encode())
+
+
+def test_a_database_that_mlflow_can_use_is_ok(serve: Callable[..., Server]) -> None:
+    server = serve()
+    found = look(server.port)
+    assert (found.word, found.version) == ("ok", "16.4")
+    assert found.database == RemoteTables(0, "", "7001/42")
+    assert not [query for query in server.queries if not query.startswith("SELECT")]
+
+
+def test_a_service_that_hides_its_identity_is_known_by_the_databases_number(serve: Callable[..., Server]) -> None:
+    server = serve(system=refusal("42501", "permission denied for function pg_control_system"))
+    found = look(server.port)
+    assert found.database is not None
+    assert found.database.which == "unknown/42"
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "word"),
+    [
+        (0, "110022", "old"),
+        (2, "t", "standby"),
+        (3, "t", "superuser"),
+        (5, "SQL_ASCII", "encoding"),
+        (6, None, "denied"),
+        (7, "f", "denied"),
+    ],
+)
+def test_a_database_that_mlflow_cannot_use_is_told_by_what_is_wrong(
+    serve: Callable[..., Server], at: int, value: str | None, word: str
+) -> None:
+    facts: list[str | None] = list(FACTS)
+    facts[at] = value
+    assert look(serve(facts=facts).port).word == word
+
+
+@pytest.mark.parametrize(
+    ("greeting", "word"),
+    [
+        (refusal("28P01", 'password authentication failed for user "tracker"'), "login"),
+        (refusal("28000", "no pg_hba.conf entry for host"), "entry"),
+        (refusal("3D000", 'database "runs" does not exist'), "missing"),
+        (refusal("53300", "sorry, too many clients already"), "answer"),
+        (answer(b"R", struct.pack("!i", 7)), "method"),
+        (answer(b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256-PLUS\0\0"), "method"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "foreign"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "foreign"),
+        (b"R\x7f\xff\xff\xff", "foreign"),
+        (b"", "foreign"),
+    ],
+)
+def test_each_refusal_is_told_by_one_word(serve: Callable[..., Server], greeting: bytes, word: str) -> None:
+    server = serve(greeting) if greeting else None
+    if server is None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+        with listener:
+            assert look(port).word == word
+        return
+    assert look(server.port).word == word
+
+
+def test_a_server_that_does_not_know_the_password_is_not_trusted(serve: Callable[..., Server]) -> None:
+    nonce = b"r=,s=AAAA,i=4096"
+    greeting = answer(b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0") + answer(b"R", struct.pack("!i", 11) + nonce)
+    assert look(serve(greeting).port).word == "foreign"
+
+
+def test_without_tls_where_it_is_wanted_nothing_is_said_to_the_server(serve: Callable[..., Server]) -> None:
+    server = serve(b"N")
+    assert look(server.port, mode="verify-full").word == "plain"
+    assert look(serve(b"SSH-2.0-OpenSSH_9.2\r\n").port, mode="verify-full").word == "foreign"
+    assert server.queries == []
+
+
+def test_the_first_of_several_addresses_that_can_be_written_to_is_taken(serve: Callable[..., Server]) -> None:
+    standby = ("160004", "16.4", "t", *FACTS[3:])
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        dead = closed.getsockname()[1]
+    reader, writer = serve(facts=standby), serve()
+    reader._answers = lambda _query: row("t")
+    found = look(dead, reader.port, writer.port, target="read-write")
+    assert found.word == "ok"
+    assert found.away == (f"127.0.0.1:{dead} (port)",)
+    assert look(reader.port, target="read-write").word == "standby"
+    only = look(dead, reader.port, target="read-write")
+    assert "Connection refused" in only.said
+    assert "standby" in only.said
+
+
+def test_no_password_is_in_an_argument_or_in_what_is_shown() -> None:
+    where = replace(place(context()), admin=Login("keeper", Secret("kept by nobody")))
+    assert PASSWORD not in repr(where)
+    assert "kept by nobody" not in repr(where)
+    for line in where.call("look", "python3").splitlines()[1:]:
+        assert "kept by nobody" not in line, "the program is the same for all"
+    created = where.call("create", "python3")
+    assert "SCRAM-SHA-256$4096:" in created
+
+
+@given(st.text(max_size=80) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_a_hostile_answer_is_an_error_or_harmless(line: str) -> None:
+    try:
+        found = read(line)
+    except (ValueError, RecursionError):
+        return
+    assert found.word.isalpha()
+    assert found.said.isprintable()
+
+
+def test_rows_are_two_numbers_or_unknown() -> None:
+    probe = RemoteRows("/opt/mlflow/3", "/etc/mlflow/mlflow.env", "experiments", "runs", "lifecycle_stage")
+    for line, found in (('{"rows": [2, 5]}', (2, 5)), ('{"rows": [2, true]}', None), ('{"error": "x"}', None)):
+        assert list(RemoteRows.parse([probe], line.encode())) == [found]
+
+
+def test_the_steady_look_is_mlflows_own() -> None:
+    assert external_database.STEP.servers(context()) == (
+        RemoteDatabase("/opt/mlflow/3.17.2", "/etc/mlflow/mlflow.env", "runs"),
+    )
