@@ -95,7 +95,8 @@ class Company:
             return self._agreed
         if glance.record not in (self._agreed.glances[self._name].record, _written(self._agreed, glance)):
             raise self._moved("settings")
-        known = replace(known, local=self._agreed.secrets.vault)
+        # What was to be renewed is, by now.
+        known = replace(known, local=self._agreed.secrets.vault, renew=None)
         now = agree({**self._agreed.glances, self._name: glance}, known)
         if now.secrets.vault != self._agreed.secrets.vault:
             raise self._moved("secrets")

@@ -31,8 +31,8 @@ from provisioner.resources.unit import UnitProbe
 from provisioner.steps import ordered
 from provisioner.transport.base import Session
 
-_LOCKED = "lock"
-_PROVEN = "proof"
+LOCKED = "lock"
+PROVEN = "proof"
 _STARTING = 120.0
 """Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
 
@@ -85,11 +85,11 @@ class Converge:
             if view.secrets.to_controller:
                 vault.write_controller(view.secrets.vault)
             controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
-            self.team.tell(_LOCKED, *(step.name for step in view.all_steps))
+            self.team.tell(LOCKED, *(step.name for step in view.all_steps))
         changed = self.team.meeting.agree(self.team.name, "worked", bool(view.plan), dict)
         if self.steps or not (self.team.leads and self._proves(view)):
             # The leader may need this host's connection.
-            self.team.wait_for_leader(_PROVEN)
+            self.team.wait_for_leader(PROVEN)
         elif any(changed.values()) or ahead is None:
             self._verify(view)
         else:
@@ -151,9 +151,9 @@ class Converge:
         if self.result.fresh:
             headline = f"{len(checks)} checks"
             self.reporter.step_done(self.result, "preflight", headline, time.monotonic() - begun)
-        self.team.turn(_LOCKED)
+        self.team.turn(LOCKED)
         with hold(self.session, view, self.command, lambda text: self.reporter.waiting(self.result, text)) as holding:
-            self.team.tell(_LOCKED)
+            self.team.tell(LOCKED)
             if holding.moved:
                 view = self._view()
                 self._refuse(view)

@@ -36,8 +36,10 @@ class _Round:
 class Meeting:
     """The hosts of one stack in one command, by name."""
 
-    def __init__(self, names: Iterable[str], order: Iterable[str] = ()):
+    def __init__(self, names: Iterable[str], order: Iterable[str] = (), around: Meeting | None = None):
+        """`around`: the one that this is a part of; an interrupt of it ends both."""
         self.names = tuple(names)
+        self._around = around
         self._order = tuple(order) or self.names
         """In which they take turns."""
         self._here = set(self.names)
@@ -51,6 +53,13 @@ class Meeting:
     def alone(self) -> bool:
         """Whether there is nobody to wait for."""
         return len(self.names) == 1
+
+    def apart(self, names: Iterable[str]) -> Meeting:
+        """A meeting of its own for a part of the work of `names`: who leaves it is still here."""
+        here = set(names)
+        return Meeting(
+            (each for each in self.names if each in here), (each for each in self._order if each in here), self
+        )
 
     def agree(self, name: str, question: str, brought: T, decide: Callable[[Mapping[str, T]], Any]) -> Any:
         """`decide` of what every host that is still here brought: asked once, the same answer or error for all."""
@@ -124,7 +133,7 @@ class Meeting:
 
     def _until(self, done: Callable[[], bool]) -> None:
         while not done():
-            if self._interrupted:
+            if self._interrupted or (self._around is not None and self._around._interrupted):
                 raise ProvisionError("interrupted", exit=Exit.INTERRUPTED)
             self._changed.wait(_TICK)
 

@@ -22,7 +22,7 @@ from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.ledger import stamp
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import Options, select
-from provisioner.commands.telling import source_notes
+from provisioner.commands.telling import source_notes, told
 from provisioner.commands.view import NoStack, View, look
 from provisioner.engine.plan import Plan
 from provisioner.engine.resource import ClientResource, Planned
@@ -46,7 +46,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "tls.root": (ROOT,),
 }
 """What is changed together, in the order of `all`; `accounts` are those that there are."""
-_USERS = {"login": accounts.OPERATOR, "tls.root": ""}
+USERS = {"login": accounts.OPERATOR, "tls.root": ""}
 """Of the groups that clients keep something of: the account by which they are known, empty for every client."""
 
 
@@ -54,20 +54,18 @@ def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
     """New values for the secret `name` or for all; UsageError (64) for a name that is none."""
     turns = chosen(name)
 
-    several = next((stack for stack in options.stacks().stacks if stack.parts), None)
-    if several is not None:
-        raise Refused(
-            "secrets are not rotated on a stack of several hosts yet",
-            why="both sides of a secret must change together, and here they are on different hosts",
-            next=f"(umask 077; provision secrets export {select(several)} > FILE)\n"
-            f"change the value in it, then:   provision secrets import FILE {select(several)}\n"
-            f"and then:                       provision {select(several)}",
-        )
-
     def work(session: Session, request: StackRequest, result: HostResult, team: Team) -> None:
-        rotation = Rotation(session, request, result, options, reporter, (), team)
+        if len(request.parts) > 1:
+            from provisioner.commands.rotate_hosts import Together
+
+            rotation: Rotation = Together(session, request, result, options, reporter, (), team)
+        else:
+            rotation = Rotation(session, request, result, options, reporter, (), team)
         rotation.command = f"provision secrets rotate {name}"
-        rotation.of(_generated(turns, request, result))
+        wanted = _generated(turns, request, result)
+        if not team.leads:
+            result.told.clear()  # it is the stack's, and told once
+        rotation.of(wanted)
 
     return run_on_hosts("secrets rotate", options, reporter, work)[0]
 
@@ -180,7 +178,8 @@ class Rotation(Converge):
                 why=f"{first.step}: {first.change.title or first.id}: {first.change.reason}",
                 next=f"provision {select(self.request)}",
             )
-        turns = _makeable(turns, view, select(self.request))
+        turns = self._possible(_makeable(turns, view, select(self.request)), view)
+        self._willing()
         done: list[Planned] = []
         elsewhere = self.request.secret_sources
         for groups in self._apart(turns, view):
@@ -194,6 +193,10 @@ class Rotation(Converge):
             view = self._tidy()
             done += self.result.changes
         self.result.changes = done
+
+    def _possible(self, turns: Sequence[Turn], view: View) -> Sequence[Turn]:
+        """`turns` without what cannot be made new on this stack."""
+        return turns
 
     def _apart(self, turns: Sequence[Turn], view: View) -> Sequence[Turn]:
         """`turns`, where MLflow keeps the accounts with their logins in turns of their own: for those it must run,
@@ -227,7 +230,7 @@ class Rotation(Converge):
         """One turn, which changes the secrets of `parts` (by group); where it fails both sides have those of
         `before` again."""
         names = [name for part in parts.values() for name in part]
-        users = {group: recent(self.session, account) for group, account in _USERS.items() if group in parts}
+        users = {group: recent(self.session, account) for group, account in USERS.items() if group in parts}
         try:
             self._turn()
         except (Unreachable, ProtocolError):
@@ -247,14 +250,17 @@ class Rotation(Converge):
                 exit=Exit.VERIFY,
             ) from error
         for group, part in parts.items():
-            self.result.told += _told(group, part, users.get(group, ()), select(self.request))
+            self.result.told += told(group, part, users.get(group, ()), select(self.request))
 
-    def _turn(self) -> None:
+    def _begin(self) -> None:
         # A stamp of its own: what is put back is as it was before this turn.
         while self.stamp == (now := stamp()):
             time.sleep(0.2)
         self.stamp = now
         self.result.step_seconds.clear()
+
+    def _turn(self) -> None:
+        self._begin()
         view = self._look()
         self._refuse(view)
         self._verify(self._change(view))
@@ -325,25 +331,3 @@ def _grouped(names: Sequence[str]) -> dict[str, list[str]]:
         group = next((group for group, own in GROUPS.items() if name in own), name)
         parts.setdefault(group, []).append(name)
     return parts
-
-
-def _told(group: str, names: Sequence[str], users: Sequence[str], arguments: str) -> list[str]:
-    """Who must get the new value, and what ends with the earlier one."""
-    seen = f"; of late it was used from {', '.join(users)}" if users else ""
-    if group == "login":
-        return [f"The account mlflow has a new password{seen}:\n  provision env {arguments}"]
-    if group == "accounts" or accounts.is_secret(group):
-        return [
-            f"The account {name.partition('.')[2]} has a new password:\n  provision secrets show {name} {arguments}"
-            for name in names
-            if accounts.is_secret(name)
-        ]
-    if group == "tls.root":
-        return [f"Every client must trust the new root{seen}:\n  provision env --ca FILE {arguments}"]
-    if group == "mlflow.flask-key":
-        return ["Forms that were open in a browser must be loaded again."]
-    if group == "store.client":
-        return [f"Clients need the store's new key, the earlier one is gone:\n  provision env {arguments}"]
-    if group == "store.user":
-        return ["Addresses of artifacts that were handed out before no longer work (they live 5 minutes)."]
-    return []

@@ -104,3 +104,25 @@ def source_notes(view: View) -> list[str]:
 
 def _ran(request: StackRequest) -> list[Source]:
     return [each for name, each in request.secret_sources.items() if each.kind == "command" and name in request.brought]
+
+
+def told(group: str, names: Sequence[str], users: Sequence[str], arguments: str) -> list[str]:
+    """Of a secret that was made new: who must get it, and what ends with the earlier one."""
+    seen = f"; of late it was used from {', '.join(users)}" if users else ""
+    if group == "login":
+        return [f"The account mlflow has a new password{seen}:\n  provision env {arguments}"]
+    if group == "accounts" or accounts.is_secret(group):
+        return [
+            f"The account {name.partition('.')[2]} has a new password:\n  provision secrets show {name} {arguments}"
+            for name in names
+            if accounts.is_secret(name)
+        ]
+    if group == "tls.root":
+        return [f"Every client must trust the new root{seen}:\n  provision env --ca FILE {arguments}"]
+    if group == "mlflow.flask-key":
+        return ["Forms that were open in a browser must be loaded again."]
+    if group == "store.client":
+        return [f"Clients need the store's new key, the earlier one is gone:\n  provision env {arguments}"]
+    if group == "store.user":
+        return ["Addresses of artifacts that were handed out before no longer work (they live 5 minutes)."]
+    return []

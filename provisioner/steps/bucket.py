@@ -86,6 +86,8 @@ class BucketStep:
                 ),
             ]
         resources.append(_marked(context, (f"bucket:{name}",)))
+        if not context.here.holds("mlflow"):
+            resources += former(context)
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
@@ -126,14 +128,23 @@ def accounts(context: Context) -> tuple[Account, ...]:
 
 
 def former(context: Context) -> Sequence[Resource]:
-    """The users whose keys were replaced, to be removed once nothing uses them any more."""
+    """The users whose keys were replaced, to be removed once no MLflow server uses them any more."""
     if context.settings.store.engine != "minio" or not (context.here.holds("store") and context.here.first("store")):
         return ()
     unit = f"{context.settings.store.engine}.service"
     store = Store(administrator(context), PORT, unit, root(context.settings, context.secrets))
+    # Of one host the lane says the order.
+    own = ("step:mlflow",) if context.here.holds("mlflow") and not context.here.topology.single else ()
+    others = (f"step:mlflow@{member.name}" for member in context.here.others("mlflow"))
     return tuple(
         Former(
-            id=f"store-user-before:{each.name}", access=each.before, role=each.role, had=True, store=store, unit=unit
+            id=f"store-user-before:{each.name}",
+            access=each.before,
+            role=each.role,
+            had=True,
+            store=store,
+            unit=unit,
+            needs=(*own, *others),
         )
         for each in accounts(context)
         if each.before is not None and each.before != each.key.access

@@ -81,6 +81,7 @@ class Mlflow:
 
     def resources(self, context: Context) -> Sequence[Resource]:
         venv, engine = environment(context), dbms.of(context.settings)
+        alone = context.here.topology.single
         far = far_database.look(context, venv.path)
         login = f"step:{dbms.maker(context.settings)}"
         unit = unit_file(context).encode()
@@ -148,10 +149,12 @@ class Mlflow:
                 needs=(venv.id, login, *asked_first, *_one_by_one(context)),
             ),
             *tls.no_trust_file(context),
-            *former(context),
+            *(former(context) if alone else ()),
             *mlflow_accounts.after(context),
         )
-        return [resource.of(self.name) for resource in resources]
+        # Of several hosts' the store's user waits for all servers: not as a part of what the others wait for.
+        apart = () if alone else (each.of("bucket", "former") for each in former(context))
+        return [*(resource.of(self.name) for resource in resources), *apart]
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from checks(context, environment(context), drop_ins(context))

@@ -128,9 +128,10 @@ class ModelHost:
     """A `Session` to a host that is nothing but what its probes would show.
 
     A look is answered from memory; a batch of changes puts `after` of each there, or fails at those named in
-    `failing`. That real hosts show after a change what `after` promises, that the scripts run, that frames,
-    locks and undoing work so, is confirmed by tests/host/test_engine.py (probe, apply, put back) and
-    tests/host/test_first_run.py (every resource of the product: planned is done, then nothing to change).
+    `failing` and, once, at those in `failing_once`. That real hosts show after a change what `after` promises, that
+    the scripts run, that frames, locks and undoing work so, is confirmed by tests/host/test_engine.py (probe, apply,
+    put back) and tests/host/test_first_run.py (every resource of the product: planned is done, then nothing to
+    change).
     """
 
     connections = 1
@@ -145,6 +146,7 @@ class ModelHost:
         self.applied: list[str] = []
         """Ids of the changes that were made, in order."""
         self.failing: set[str] = set()
+        self.failing_once: set[str] = set()
         self.owner = ""
         """Who held the lock last."""
         self.closed = False
@@ -292,7 +294,9 @@ class ModelHost:
     def _reply(self, mark: str, changes: Sequence[Planned]) -> Iterator[str]:
         for number, group in enumerate(batch.groups(changes)):
             yield f"\n{mark} begin g{number} 0 0\n"
-            if self.failing & {planned.id for planned in group.items}:
+            wanted = {planned.id for planned in group.items}
+            if wanted & (self.failing | self.failing_once):
+                self.failing_once -= wanted
                 yield f"\n{mark} failed - 1 7\nbroken\n"
                 yield f"\n{mark} end - 0 0\n"
                 return

@@ -140,3 +140,40 @@ def test_an_interrupt_ends_all_waiting() -> None:
 @pytest.mark.parametrize("names", ["a", "ab"])
 def test_a_meeting_of_one_waits_for_nobody(names: str) -> None:
     assert Meeting(names).alone is (names == "a")
+
+
+def test_who_leaves_a_meeting_for_a_part_of_the_work_is_still_in_the_one_around_it() -> None:
+    around = Meeting("abc", "cba")
+
+    def fails(part: Meeting) -> Any:
+        part.leave("a", Refused("no"))
+        return around.agree("a", "end", 1, dict)
+
+    def goes_on(part: Meeting) -> Any:
+        with pytest.raises(ProvisionError, match="did not get there"):
+            part.wait(["step:x@a"])
+        return around.agree("b", "end", 2, dict)
+
+    def each(name: str, work: Callable[[Meeting], Any]) -> Any:
+        return lambda: work(around.agree(name, "apart", None, around.apart))
+
+    around.leave("c", None)
+    found = together(around, {"a": each("a", fails), "b": each("b", goes_on)})
+    assert found == {"a": {"a": 1, "b": 2}, "b": {"a": 1, "b": 2}}
+
+
+def test_an_interrupt_ends_the_part_with_the_whole() -> None:
+    around = Meeting("ab")
+    part = around.apart("ab")
+    found: list[ProvisionError] = []
+
+    def waits() -> None:
+        with pytest.raises(ProvisionError) as caught:
+            part.wait(["step:x@b"])
+        found.append(caught.value)
+
+    thread = threading.Thread(target=waits, daemon=True)
+    thread.start()
+    around.interrupt()
+    thread.join(10)
+    assert [error.exit for error in found] == [Exit.INTERRUPTED]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from provisioner import controller, record, vault
-from provisioner.commands import ahead, rotate, secrets, verify, view
+from provisioner.commands import ahead, secrets, verify, view
 from provisioner.commands.meeting import Meeting, Team
 from provisioner.commands.options import Options, select
 from provisioner.commands.view import NoStack
@@ -98,11 +98,3 @@ def test_a_proof_without_a_host_is_refused_with_the_command_for_all_of_them() ->
     with pytest.raises(Refused, match="without b") as caught:
         verify.whole(team, seen)
     assert caught.value.next == "provision verify --inventory prod.toml"
-
-
-def test_secrets_of_several_hosts_are_not_rotated_and_their_copy_is_nobody_elses_to_read(monkeypatch: Any) -> None:
-    stack = replace(STACK, file="prod.toml")
-    monkeypatch.setattr(Options, "stacks", lambda self: SimpleNamespace(stacks=(stack,)))
-    with pytest.raises(Refused, match="not rotated on a stack of several hosts yet") as caught:
-        rotate.rotate(Options(), None, "login")  # type: ignore[arg-type]
-    assert caught.value.next.startswith("(umask 077; provision secrets export --inventory prod.toml > FILE)")

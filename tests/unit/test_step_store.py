@@ -23,15 +23,17 @@ from provisioner.resources.paths import PathProbe, PathState
 from provisioner.resources.s3user import Policy, bucket_policy, rules
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
-from provisioner.settings import Settings, effective
+from provisioner.settings import Settings, effective, with_topology
 from provisioner.steps import Context
 from provisioner.steps.bucket import STEP as BUCKET
 from provisioner.steps.bucket import former
 from provisioner.steps.minio import STEP as MINIO
 from provisioner.steps.minio import program, settled
 from provisioner.steps.minio_builds import DEFAULT, build
+from provisioner.steps.mlflow import STEP as MLFLOW
 from provisioner.steps.seaweedfs import STEP as SEAWEEDFS
 from provisioner.steps.seaweedfs import identities
+from provisioner.topology import Member, Topology
 
 SECRETS = {
     "store.root.user": Secret("rootname12"),
@@ -87,6 +89,21 @@ def test_clients_have_a_key_only_where_they_go_to_the_store_themselves() -> None
     assert "store-user:mlflow-clients" not in [each.id for each in BUCKET.resources(context(secrets=secrets))]
     assert [each.id for each in former(context(direct, secrets=secrets))] == ["store-user-before:mlflow-clients"]
     assert former(context(secrets=secrets)) == ()
+
+
+@pytest.mark.parametrize(
+    ("here", "also", "waits"),
+    [("s", (), ["step:mlflow@m"]), ("s", ("mlflow",), ["step:mlflow", "step:mlflow@m"]), ("m", (), None)],
+)
+def test_an_earlier_key_goes_on_the_store_s_host_once_every_server_has_the_new_one(
+    here: str, also: tuple[str, ...], waits: list[str] | None
+) -> None:
+    members = (Member("s", "10.0.0.2", ("store", *also)), Member("m", "10.0.0.3", ("database", "mlflow", "proxy")))
+    secrets = {**SECRETS, "store.user.before": Secret("earlier-key")}
+    where = context(settings=with_topology(effective({}, {}), Topology(members)), secrets=secrets, name=here)
+    steps = [MLFLOW] if also or here == "m" else [BUCKET]
+    found = [each for step in steps for each in step.resources(where) if each.id.startswith("store-user-before:")]
+    assert [(each.step, list(each.needs)) for each in found] == ([("bucket", waits)] if waits else [])
 
 
 def test_the_clients_key_is_for_the_folder_of_the_artifacts() -> None:

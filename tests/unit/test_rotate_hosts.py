@@ -1,0 +1,221 @@
+"""`secrets rotate` over two hosts in memory: store and database on one, MLflow and the URL on the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model import ModelHost
+from test_commands_converge import Silent, World
+
+from provisioner import vault
+from provisioner.commands.apply import apply
+from provisioner.commands.options import Options
+from provisioner.commands.rotate import rotate
+from provisioner.errors import Exit, Locked, Unreachable
+from provisioner.resources.paths import ABSENT, PathProbe
+
+APP, DATA = "192.0.2.10", "192.0.2.11"
+STORE, SERVER = "unit:seaweedfs.service", "unit:mlflow-server.service"
+ENVIRONMENT = "/etc/mlflow/mlflow.env"
+
+
+class Two(World):
+    """Two hosts and the inventory that makes a stack of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path):
+        super().__init__(monkeypatch, APP, DATA)
+        self.app.far = self.data
+        roles = {"store": DATA, "database": DATA, "mlflow": APP, "proxy": APP}
+        self.file = folder / "inventory.toml"
+        lines = ["[roles]", *(f'{role} = ["{name}"]' for role, name in roles.items())]
+        self.file.write_text("\n".join([*lines, "[store]", 'engine = "seaweedfs"', ""]))
+
+    @property
+    def app(self) -> ModelHost:
+        return self.hosts[APP]
+
+    @property
+    def data(self) -> ModelHost:
+        return self.hosts[DATA]
+
+    def options(self, *hosts: str) -> Options:
+        return Options(inventory=str(self.file), hosts=hosts)
+
+    def again(self) -> tuple[Exit, Silent]:
+        reporter = Silent()
+        return apply(self.options(), reporter), reporter  # type: ignore[arg-type]
+
+    def rotate(self, name: str, *hosts: str) -> tuple[Exit, Silent]:
+        reporter = Silent()
+        return rotate(self.options(*hosts), reporter, name), reporter  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Two:
+    made = Two(monkeypatch, tmp_path)
+    code, ended = made.again()
+    assert code is Exit.OK, [result.error for result in ended.results.values()]
+    made.asked = []
+    return made
+
+
+def here() -> dict[str, Any]:
+    """This machine's copy: secret -> value and generation."""
+    kept, _ = vault.read_controller(APP)
+    assert kept is not None
+    return {name: (entry.value.reveal(), entry.generation) for name, entry in kept.entries.items()}
+
+
+def there(host: ModelHost) -> dict[str, Any]:
+    document = json.loads(host.content(vault.HOST_FILE))["secrets"]
+    return {name: (entry["value"], entry["generation"]) for name, entry in document.items()}
+
+
+def errors(ended: Silent) -> dict[str, Any]:
+    return {name: result.error for name, result in ended.results.items()}
+
+
+def settled(two: Two) -> None:
+    """Both hosts have what this machine has, and a run finds nothing to do."""
+    known = here()
+    for host in (two.app, two.data):
+        assert there(host) == {name: known[name] for name in there(host)}
+    code, ended = two.again()
+    assert (code, [r.changes for r in ended.results.values()]) == (Exit.OK, [[], []])
+
+
+@pytest.mark.parametrize(
+    ("group", "on"),
+    [
+        ("database.password", {APP, DATA}),
+        ("store.user", {APP, DATA}),
+        ("store.root", {DATA}),
+        ("mlflow.flask-key", {APP}),
+        ("login", {APP}),
+    ],
+)
+def test_a_secret_becomes_new_on_the_hosts_that_have_it_and_is_proven_once(two: Two, group: str, on: set[str]) -> None:
+    before = here()
+    code, ended = two.rotate(group)
+    assert code is Exit.OK, errors(ended)
+    new = {name for name, entry in here().items() if entry != before.get(name)} - {"store.user.before"}
+    assert new
+    assert all(name.startswith(group) for name in new)
+    assert {name for name, result in ended.results.items() if result.changes} == on
+    assert two.asked == ["full"]
+    settled(two)
+
+
+def test_what_gives_is_changed_before_what_takes_and_each_host_notes_it_after_its_own(two: Two) -> None:
+    two.app.applied = two.data.applied = []
+    code, ended = two.rotate("store.user")
+    assert code is Exit.OK, errors(ended)
+    note = "file:secrets.json"
+    assert two.data.applied == ["file:s3.json", STORE, note, "file:mlflow.env", SERVER, note]
+
+
+def test_all_makes_everything_new_but_the_root_which_is_told(two: Two) -> None:
+    before = here()
+    code, ended = two.rotate("all")
+    assert code is Exit.OK, errors(ended)
+    same = {name for name, entry in here().items() if entry == before.get(name)}
+    assert same == {"store.root.user", "tls.root"}
+    told = "\n".join(ended.results[APP].told)
+    assert "tls.root stays" in told
+    assert "The account mlflow has a new password" in told
+    assert ended.results[DATA].told == []
+    settled(two)
+
+
+def test_the_root_alone_is_refused_and_nothing_changes(two: Two) -> None:
+    before = here()
+    code, ended = two.rotate("tls.root")
+    assert code is Exit.REFUSED
+    assert "not rotated on a stack of several hosts yet" in errors(ended)[APP].what
+    assert here() == before
+
+
+def test_one_host_of_several_is_refused(two: Two) -> None:
+    before = here()
+    code, ended = two.rotate("login", APP)
+    assert code is Exit.REFUSED
+    assert DATA in errors(ended)[APP].what
+    assert here() == before
+
+
+def test_a_host_that_is_not_as_wanted_keeps_both_from_being_changed(two: Two) -> None:
+    two.data.put(PathProbe("/etc/seaweedfs/s3.json"), ABSENT)
+    before = here()
+    code, ended = two.rotate("database.password")
+    assert code is Exit.REFUSED
+    assert "come first" in errors(ended)[DATA].what
+    assert "refuses" in errors(ended)[APP].why
+    assert (here(), two.asked) == (before, [])
+
+
+@pytest.mark.parametrize("name", [APP, DATA])
+def test_after_a_failure_on_one_host_both_have_the_earlier_value(two: Two, name: str) -> None:
+    before = here()
+    two.hosts[name].failing_once = {{APP: SERVER, DATA: STORE}[name]}
+    code, ended = two.rotate("store.user")
+    assert code is Exit.FAILED
+    assert all("the earlier value is back" in error.what for error in errors(ended).values()), errors(ended)
+    for secret in ("store.user.key", "store.user.secret"):
+        assert here()[secret][0] == before[secret][0]
+        assert before[secret][0].encode() in two.app.content(ENVIRONMENT)
+    settled(two)
+
+
+def test_after_a_red_verification_both_have_the_earlier_value(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, answers, verify = here(), iter([False, True]), two._verify
+
+    def once_red(target: Any, **options: Any) -> Any:
+        two.green = next(answers)
+        return verify(target, **options)
+
+    monkeypatch.setattr("provisioner.verify.run.verify", once_red)
+    code, ended = two.rotate("store.user")
+    assert code is Exit.VERIFY, errors(ended)
+    assert here()["store.user.key"][0] == before["store.user.key"][0]
+    settled(two)
+
+
+def test_a_host_that_is_lost_in_the_middle_gets_the_new_value_with_the_next_run(two: Two) -> None:
+    before, run = here(), two.app.run
+
+    def lost(script: bytes, **options: Any) -> Any:
+        if two.data.applied and b"mlflow.env" in script and two.app._batches:
+            two.app._batches.clear()
+            raise Unreachable("the connection broke")
+        return run(script, **options)
+
+    two.data.applied = []
+    two.app.run = lost  # type: ignore[method-assign]
+    code, ended = two.rotate("store.user")
+    two.app.run = run  # type: ignore[method-assign]
+    assert code is Exit.UNREACHABLE
+    assert "not finished on every host" in errors(ended)[DATA].what
+    new = here()["store.user.key"]
+    assert new == there(two.data)["store.user.key"] != before["store.user.key"]
+    assert there(two.app)["store.user.key"] == before["store.user.key"]
+    code, ended = two.again()
+    assert code is Exit.OK, errors(ended)
+    assert here()["store.user.key"] == new
+    settled(two)
+
+
+def test_one_that_could_not_begin_leaves_this_machine_as_it_was(two: Two) -> None:
+    before = here()
+
+    def busy() -> None:
+        raise Locked("somebody else is working on it")
+
+    two.app.on_hold = busy
+    code, ended = two.rotate("store.user")
+    two.app.on_hold = lambda: None
+    assert code is Exit.LOCKED, errors(ended)
+    assert here() == before
+    settled(two)
