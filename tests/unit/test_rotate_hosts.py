@@ -1,4 +1,4 @@
-"""`secrets rotate` over two hosts in memory: store and database on one, MLflow and the URL on the other."""
+"""`secrets rotate` over hosts in memory: store and database on one, MLflow and the URL on another, or more of it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ from provisioner.commands.rotate import rotate
 from provisioner.errors import Exit, Locked, Unreachable
 from provisioner.resources.paths import ABSENT, PathProbe
 
-APP, DATA = "192.0.2.10", "192.0.2.11"
+APP, DATA, MORE = "192.0.2.10", "192.0.2.11", "192.0.2.12"
 STORE, SERVER = "unit:seaweedfs.service", "unit:mlflow-server.service"
 ENVIRONMENT = "/etc/mlflow/mlflow.env"
+
+
+class Marked(list[str]):
+    """What is put into it goes into another list, marked."""
+
+    def __init__(self, other: list[str]):
+        super().__init__()
+        self.other = other
+
+    def append(self, name: str) -> None:
+        self.other.append(f"second {name}")
 
 
 class Two(World):
     """Two hosts and the inventory that makes a stack of them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path):
-        super().__init__(monkeypatch, APP, DATA)
-        self.app.far = self.data
-        roles = {"store": DATA, "database": DATA, "mlflow": APP, "proxy": APP}
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *servers: str):
+        super().__init__(monkeypatch, APP, DATA, *servers)
+        for name in (APP, *servers):
+            self.hosts[name].far = self.data
+        roles = {"store": [DATA], "database": [DATA], "mlflow": [APP, *servers], "proxy": [APP]}
         self.file = folder / "inventory.toml"
-        lines = ["[roles]", *(f'{role} = ["{name}"]' for role, name in roles.items())]
+        lines = ["[roles]", *(f"{role} = {json.dumps(names)}" for role, names in roles.items())]
         self.file.write_text("\n".join([*lines, "[store]", 'engine = "seaweedfs"', ""]))
 
     @property
@@ -79,12 +91,12 @@ def errors(ended: Silent) -> dict[str, Any]:
 
 
 def settled(two: Two) -> None:
-    """Both hosts have what this machine has, and a run finds nothing to do."""
+    """All hosts have what this machine has, and a run finds nothing to do."""
     known = here()
-    for host in (two.app, two.data):
+    for host in two.hosts.values():
         assert there(host) == {name: known[name] for name in there(host)}
     code, ended = two.again()
-    assert (code, [r.changes for r in ended.results.values()]) == (Exit.OK, [[], []])
+    assert (code, [r.changes for r in ended.results.values() if r.changes]) == (Exit.OK, [])
 
 
 @pytest.mark.parametrize(
@@ -219,3 +231,37 @@ def test_one_that_could_not_begin_leaves_this_machine_as_it_was(two: Two) -> Non
     assert code is Exit.LOCKED, errors(ended)
     assert here() == before
     settled(two)
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Two:
+    """With a second MLflow server."""
+    made = Two(monkeypatch, tmp_path, MORE)
+    code, ended = made.again()
+    assert code is Exit.OK, [result.error for result in ended.results.values()]
+    return made
+
+
+def test_of_several_servers_one_takes_the_new_value_after_the_other(three: Two) -> None:
+    shared: list[str] = []
+    more = three.hosts[MORE]
+    three.app.applied, more.applied = shared, Marked(shared)
+    code, ended = three.rotate("mlflow.flask-key")
+    assert code is Exit.OK, errors(ended)
+    note = "file:secrets.json"
+    # What nginx reads of accounts is salted with this key.
+    first = ["file:mlflow.env", SERVER, "file:nginx-accounts", note]
+    assert shared == [*first, "second file:mlflow.env", f"second {SERVER}", f"second {note}"]
+    settled(three)
+
+
+def test_where_the_first_server_fails_the_second_is_left_as_it_was(three: Two) -> None:
+    before, more = here(), three.hosts[MORE]
+    three.app.failing_once = {SERVER}
+    more.applied = []
+    code, ended = three.rotate("store.user")
+    assert code is Exit.FAILED
+    assert all("the earlier value is back" in error.what for error in errors(ended).values()), errors(ended)
+    assert more.applied == ["file:secrets.json"], "only how often the value was made"
+    assert here()["store.user.key"][0] == before["store.user.key"][0]
+    settled(three)
