@@ -24,6 +24,7 @@ class RemoteTables:
     which: str = ""
     """Names the very database: another one that took its place has another."""
     unused: bool = False
+    """No table has a row, and a migration that failed leaves a part behind."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class RemoteState:
     why: str = ""
 
     def migrated(self, revision: str) -> Self:
-        return replace(self, database=replace(self.database or RemoteTables(), tables=71, revision=revision))
+        return replace(
+            self, database=replace(self.database or RemoteTables(), tables=71, revision=revision, unused=False)
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class RemoteDatabase(ServerLook[RemoteState]):
                 raise ValueError("not a schema's version")
             if not isinstance(which, str) or not re.fullmatch(r"[\w./:-]{1,200}", which):
                 raise ValueError("not the name of a database")
-            yield RemoteState(RemoteTables(tables, revision, which))
+            yield RemoteState(RemoteTables(tables, revision, which, found.get("unused") is True))
 
 
 HEAD = "# Written by provision: the database that this stack uses. It is no setting."

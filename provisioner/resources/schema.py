@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.resource import Change, HostResource
 from provisioner.errors import Refused
 from provisioner.resources.dbms import ServerLook
+from provisioner.resources.unit import UnitProbe
 from provisioner.runtime import mlflow as runtime
 from provisioner.values import dataclass
 
@@ -31,9 +33,12 @@ class Schema(HostResource):
     version: str = runtime.VERSION
     accounts: bool = False
     """The tables of MLflow's own accounts, in a database of their own."""
+    unit: str = ""
+    """The server that is started anew once the tables were made, as it makes the first rows only at its start; empty
+    where a file among its inputs says that the database is another one."""
 
     def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.server,)
+        return (self.server, *((UnitProbe(self.unit),) if self.unit else ()))
 
     def diff(self, seen: Seen) -> Change | None:
         database = seen[self.server].database
@@ -57,6 +62,10 @@ class Schema(HostResource):
         )
 
     def after(self, seen: Seen) -> Seen:
+        database = seen[self.server].database
+        if self.unit and database is not None and database.tables is not None:
+            unit = UnitProbe(self.unit)
+            seen = seen.put(unit, replace(seen[unit], record={}))
         return seen.put(self.server, seen[self.server].migrated(self.head))
 
     @classmethod

@@ -69,6 +69,27 @@ def _asked(connection: Any, question: str) -> Any:
         cursor.close()
 
 
+def _unused(connection: Any, version_table: str) -> bool:
+    """Of MySQL, which undoes no table of a migration that failed: no table has a row that a migration did not make
+    (one makes the first of `workspaces`). `experiments` and `users` have one as soon as the service ran."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' LIMIT 500"
+        )
+        names = [name for (name,) in cursor.fetchall() if name != version_table]
+        for name in sorted(names, key=lambda name: name not in {"experiments", "users"}):
+            most = 1 if name == "workspaces" else 0
+            quoted = name.replace("`", "``")
+            cursor.execute(f"SELECT 1 FROM `{quoted}` LIMIT {most + 1}")  # noqa: S608  quoted
+            if len(cursor.fetchall()) > most:
+                return False
+        return bool(names)
+    finally:
+        cursor.close()
+
+
 def look(text: str, version_table: str, other: str) -> dict[str, Any]:
     """What the database is: which one, how many tables, of which version. Raises whatever stands against it."""
     url = urllib.parse.urlsplit(address(text))
@@ -86,7 +107,8 @@ def look(text: str, version_table: str, other: str) -> dict[str, Any]:
         revision = _asked(connection, f"SELECT version_num FROM {version_table}") if known else None  # noqa: S608
         which = "SELECT CONCAT(@@hostname, '/', DATABASE())"
         known_as = _which(connection) if postgresql else str(_asked(connection, which))
-        return {"tables": int(tables), "revision": revision or "", "which": known_as}
+        unused = not postgresql and _unused(connection, version_table)
+        return {"tables": int(tables), "revision": revision or "", "which": known_as, "unused": unused}
     finally:
         connection.close()
 

@@ -135,6 +135,7 @@ class Mlflow:
                 environment=venv.path,
                 env_file=ENVIRONMENT,
                 server=far or engine.server(context),
+                unit=UNIT if far else "",
                 needs=(venv.id, login if far else engine.awaited(context), *_one_by_one(context)),
             ),
             *mlflow_accounts.before(context, venv),

@@ -205,3 +205,17 @@ def test_a_login_that_is_gone_is_told_and_made_again(stack: Stack) -> None:
     assert ran.code == 0, ran.out + ran.err
     assert changed(ran) == {"d": {"role:mlflow": f"absent from {ADDRESSES['m']}"}, "m": {}}
     as_wanted(stack)
+
+
+def test_a_migration_that_ended_half_way_is_begun_anew_over_the_network(stack: Stack) -> None:
+    """MySQL undoes none of its tables; MLflow's server, which ran all the while, makes its first experiment again."""
+    anew = "DROP DATABASE mlflow; CREATE DATABASE mlflow CHARACTER SET utf8mb4 COLLATE utf8mb4_bin; "
+    half = (
+        "CREATE TABLE mlflow.alembic_version (version_num VARCHAR(32) PRIMARY KEY); CREATE TABLE mlflow.runs (x INT);"
+    )
+    stack.sql(f"{anew}{half} INSERT INTO mlflow.alembic_version VALUES ('451aebb31d03')")
+    ran = stack.run()
+    assert ran.code == 0, ran.out + ran.err
+    assert {"schema:mlflow", "unit:mlflow-server.service"} <= set(changed(ran)["m"])
+    assert "Default" in stack.sql("SELECT name FROM mlflow.experiments").splitlines()
+    as_wanted(stack)
