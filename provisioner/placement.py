@@ -56,6 +56,14 @@ def judge(hosts: Mapping[str, Placed], values: Mapping[str, Any]) -> None:
     for role in ROLES:
         having = [each.spec for each in hosts.values() if role in each.roles]
         outside = values.get(_WITHOUT.get(role, "")) == "external"
+        if role == "database" and values.get("mlflow.serve") == "artifacts":
+            if having:
+                raise UsageError(
+                    f'[roles] database names {having[0]}, and mlflow.serve is "artifacts"',
+                    why="a server that passes artifacts on has no database",
+                    next="leave database out of [roles]",
+                )
+            continue
         if outside and having:
             raise UsageError(
                 f"[roles] {role} names {having[0]}, and {_WITHOUT[role]} is external",

@@ -190,6 +190,14 @@ class Mlflow:
         "by itself (systemd-resolved, /etc/hosts).",
         example='egress = "stack"',
     )
+    serve: str = _key(
+        "all",
+        checks.one_of("all", "tracking", "artifacts"),
+        'Which half of MLflow the server is. "all": tracking, and artifacts too unless artifacts.mode is "direct". '
+        '"tracking": no artifacts, so only with artifacts.mode = "direct". "artifacts": it only passes artifacts on, '
+        "for tracking servers elsewhere, and has no database (docs/halves.md).",
+        example='serve = "artifacts"',
+    )
     env: Mapping[str, str] = _key(
         {},
         checks.table_of(checks.variable),
@@ -197,6 +205,11 @@ class Mlflow:
         kind="table",
         example='env = { MLFLOW_SQLALCHEMYSTORE_POOL_SIZE = "5" }',
     )
+
+    @property
+    def tracks(self) -> bool:
+        """Whether it has experiments and runs, and so a database."""
+        return self.serve != "artifacts"
 
 
 @dataclass(frozen=True)

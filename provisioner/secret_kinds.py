@@ -64,6 +64,11 @@ def has_clients(settings: Settings) -> bool:
     return settings.artifacts.mode == "direct"
 
 
+def tracks(settings: Settings) -> bool:
+    """Whether MLflow has a database, and so a login there and keys in it."""
+    return settings.mlflow.tracks
+
+
 # Limits of MinIO: access keys 3 to 20 characters without "=" and ",", a user's secret key 8 to 40. SeaweedFS
 # takes the same; of other stores they are longer. MLflow's own login wants 12 characters at least.
 _SERVER = ("mlflow",)
@@ -89,13 +94,15 @@ NAMES: Mapping[str, Kind] = {
         roles=_SERVER,
     ),
     "database.password": Kind(
-        "password of the database role", 8, 256, lambda: generate(32), roles=("database", "mlflow")
+        "password of the database role", 8, 256, lambda: generate(32), when=tracks, roles=("database", "mlflow")
     ),
     "login": Kind(
         "password of the account mlflow", 8, accounts.HIGH, lambda: generate(24), room=accounts.HIGH, roles=_LOGINS
     ),
     "mlflow.flask-key": Kind("key that signs MLflow's sessions", 16, 256, lambda: generate(48), roles=_SERVER),
-    "mlflow.kek": Kind("passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48), roles=_SERVER),
+    "mlflow.kek": Kind(
+        "passphrase of the secrets that MLflow stores", 16, 256, lambda: generate(48), when=tracks, roles=_SERVER
+    ),
     "store.ca": Kind(
         "the root that an external store's certificate leads to",
         16,

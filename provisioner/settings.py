@@ -76,6 +76,8 @@ class Settings:
         if self.database.engine == "external":
             return ()
         named = (each for each in self.database.allow if not ipaddress.ip_network(each).is_loopback)
+        if not self.mlflow.tracks:
+            return ()
         users = (m.address for m in self.topology.of("mlflow") if "database" not in m.roles and m.address)
         return tuple(dict.fromkeys((*named, *(str(ipaddress.ip_network(each)) for each in users))))
 
@@ -276,6 +278,10 @@ def _agree(settings: Settings) -> None:
     store = settings.store
     outside.agree_store(settings)
     outside.agree_database(settings)
+    if settings.mlflow.serve != "all":
+        from provisioner import halves
+
+        halves.agree(settings.mlflow, settings.artifacts, settings.access, settings.database)
     if store.engine != "minio" and any((store.binary, store.url, store.sha256)):
         named = next(key for key in _BINARY if settings.get(key))
         raise UsageError(

@@ -28,6 +28,10 @@ def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
     found: list[Switch] = []
     for key, (why, following) in _SWITCHES.items():
         before, after = recorded.values.get(key), wanted.get(key)
+        if key == "mlflow.serve":
+            if after != "artifacts":
+                continue  # The other half is added; what one of them is to pass on is artifacts.mode's matter.
+            before = before or "all"  # Records from before there was a choice.
         if before == after or (before is None and key not in _MAY_BE_NONE):
             continue
         if any(each.key == f"{key.partition('.')[0]}.engine" for each in found):
@@ -84,6 +88,11 @@ _SWITCHES: Mapping[str, tuple[str, str]] = {
     "database.user": ("the tables belong to the recorded role, another one may not read them", ""),
     "artifacts.mode": ("", ""),
     "artifacts.prefix": ("", ""),
+    "mlflow.serve": (
+        "experiments and runs would stay in the database, and nobody would be shown them; clients would need another "
+        "tracking server",
+        "",
+    ),
     "mlflow.version": (
         "the schema was made by the recorded version and there is no way back from a newer one",
         "keep the recorded version: this release of provision cannot move a database to another one",

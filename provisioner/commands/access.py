@@ -33,7 +33,8 @@ class Access:
     """What verify needs of one stack: its URL and, through SSH, its database and store."""
 
     target: Target
-    database: Database
+    database: Database | None
+    """None where MLflow has none."""
     store: StoreAccess | None
 
 
@@ -67,6 +68,7 @@ def login_target(
         connect=connect,
         repair=repair,
         direct=direct_store(url, settings, secrets),
+        tracks=settings.mlflow.tracks,
     )
 
 
@@ -117,25 +119,29 @@ def way(session: Session, view: View, repair: str) -> Iterator[Target]:
 @contextmanager
 def ways(roles: Roles, view: View, repair: str) -> Iterator[Access]:
     """`way`, and forwards to the database and the store, each on the connection to its role's host."""
+    with ExitStack() as stack:
+        url = stack.enter_context(way(roles("proxy"), view, repair))
+        secrets, settings = view.context.secrets, view.settings
+        yield Access(
+            url,
+            _database(roles, view, stack) if settings.mlflow.tracks else None,
+            _store(roles, stack, settings, secrets),
+        )
+
+
+def _database(roles: Roles, view: View, stack: ExitStack) -> Database:
     from provisioner.steps import dbms
     from provisioner.verify.context import Database
 
-    with ExitStack() as stack:
-        url = stack.enter_context(way(roles("proxy"), view, repair))
-        engine = dbms.of(view.settings)
-        secrets, settings = view.context.secrets, view.settings
-        if dbms.known(settings):
-            database_socket = stack.enter_context(roles("database").forward(engine.port))
-            connect = engine.connector(view.context, database_socket, settings.database.name)
-        else:
-            from provisioner.commands.far_rows import connector
+    engine, settings = dbms.of(view.settings), view.settings
+    if dbms.known(settings):
+        way_in = stack.enter_context(roles("database").forward(engine.port))
+        connect = engine.connector(view.context, way_in, settings.database.name)
+    else:
+        from provisioner.commands.far_rows import connector
 
-            connect = connector(roles("mlflow"), settings.mlflow.version)
-        yield Access(
-            url,
-            Database(connect, engine.name, dbms.maker(settings)),
-            _store(roles, stack, settings, secrets),
-        )
+        connect = connector(roles("mlflow"), settings.mlflow.version)
+    return Database(connect, engine.name, dbms.maker(settings))
 
 
 def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[str, Secret]) -> StoreAccess:

@@ -52,7 +52,7 @@ def _trust(view: View, ca: str | None) -> dict[str, str]:
 
 def variables(view: View) -> dict[str, str]:
     """Where MLflow's client finds the server, and as whom it comes; secrets revealed."""
-    found = {"MLFLOW_TRACKING_URI": view.named().url}
+    found = _place(view)
     if view.settings.access.auth != "none":
         found["MLFLOW_TRACKING_USERNAME"] = LOGIN
         found["MLFLOW_TRACKING_PASSWORD"] = view.context.secrets["login"].reveal()
@@ -70,6 +70,14 @@ def variables(view: View) -> dict[str, str]:
             found["AWS_REQUEST_CHECKSUM_CALCULATION"] = "when_required"
             found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
     return found
+
+
+def _place(view: View) -> dict[str, str]:
+    """The tracking server. One that passes artifacts on is none: it is named where experiments are made, and must not
+    take the place of the tracking server in a shell."""
+    if view.settings.mlflow.tracks:
+        return {"MLFLOW_TRACKING_URI": view.named().url}
+    return {"MLFLOW_ARTIFACT_LOCATION": f"mlflow-artifacts://{view.named().authority}"}
 
 
 def shell(values: dict[str, str]) -> str:

@@ -150,17 +150,22 @@ def _data(session: Session, view: View) -> list[dict[str, object]]:
     engine = dbms.of(view.settings)
     database = UsageProbe(engine.data or "/")
     rows = engine.rows(view.context, "experiments", "runs", "lifecycle_stage")
-    seen = probe.look(session, [bucket, database, rows])
+    tracks = view.settings.mlflow.tracks
+    wanted: list[Probe[Any]] = [bucket, database, rows] if tracks else [bucket]
+    seen = probe.look(session, wanted)
     found = _objects(session, view)
+    store = {
+        **_used("store", bucket, seen[bucket]),
+        "objects": found.objects if found else None,
+        "objects_bytes": found.size if found else None,
+        "more_objects": found.more if found else None,
+    }
+    if not tracks:
+        return [store]
     counted = seen[rows]
     usage = seen[database] if engine.data else Usage(None, None)
     return [
-        {
-            **_used("store", bucket, seen[bucket]),
-            "objects": found.objects if found else None,
-            "objects_bytes": found.size if found else None,
-            "more_objects": found.more if found else None,
-        },
+        store,
         {
             **_used("database", database, usage),
             "experiments": counted[0] if counted else None,

@@ -76,12 +76,12 @@ def of(settings: Settings) -> Dbms:
 
 def known(settings: Settings) -> bool:
     """There is a server to install: the database is on a host of this stack."""
-    return of(settings).provides == "dbms"
+    return settings.mlflow.tracks and of(settings).provides == "dbms"
 
 
 def maker(settings: Settings) -> str:
     """The step that makes MLflow's login and database, or finds them made."""
-    return "database" if known(settings) else of(settings).name
+    return "database" if of(settings).provides == "dbms" else of(settings).name
 
 
 @cache

@@ -20,7 +20,8 @@ _ENV_FILE = "/etc/mlflow/mlflow.env"
 
 def host(context: Context) -> str:
     """Its address; empty where the database is on this host."""
-    if context.here.holds("database") or not own_database(context.settings):
+    settings = context.settings
+    if context.here.holds("database") or not own_database(settings) or not settings.mlflow.tracks:
         return ""
     return next((member.address for member in context.here.others("database")), "")
 

@@ -80,14 +80,13 @@ class Mlflow:
         )
 
     def resources(self, context: Context) -> Sequence[Resource]:
-        venv, engine = environment(context), dbms.of(context.settings)
+        venv = environment(context)
         alone = context.here.topology.single
-        far = far_database.look(context, venv.path)
-        login = f"step:{dbms.maker(context.settings)}"
         unit = unit_file(context).encode()
         variables = mlflow_environment.text(context).encode()
         # nginx asks for the login before MLflow ceases to.
         asked_first = ("unit:nginx.service",) if leaving(context) else ()
+        before = (f"step:{dbms.maker(context.settings)}",) if context.settings.mlflow.tracks else ("step:bucket",)
         resources: tuple[Resource, ...] = (
             venv.of(self.name, "venv"),
             SystemUser(id="user:mlflow", name=USER, home=mlflow_environment.HOME),
@@ -100,16 +99,7 @@ class Mlflow:
                 group=USER,
                 mode=0o700,
             ),
-            Rewrapped(
-                id="keys:mlflow",
-                environment=venv.path,
-                env_file=ENVIRONMENT,
-                unit=UNIT,
-                passphrase=mlflow_environment.secret(context, "mlflow.kek"),
-                version=mlflow_environment.kek_version(context),
-                database=mlflow_environment.database_uri(context),
-                needs=(venv.id, login),
-            ),
+            *_keys(context, venv),
             File(
                 id="file:mlflow.env",
                 path=ENVIRONMENT,
@@ -130,14 +120,7 @@ class Mlflow:
             ),
             drop_ins(context),
             Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
-            Schema(
-                id="schema:mlflow",
-                environment=venv.path,
-                env_file=ENVIRONMENT,
-                server=far or engine.server(context),
-                unit=UNIT if far else "",
-                needs=(venv.id, login if far else engine.awaited(context), *_one_by_one(context)),
-            ),
+            *_tables(context, venv),
             *mlflow_accounts.before(context, venv),
             Service(
                 id=f"unit:{UNIT}",
@@ -147,7 +130,7 @@ class Mlflow:
                 health=answers(ready(context)),
                 health_seconds=180,
                 cost="clients wait about 10 s",
-                needs=(venv.id, login, *asked_first, *_one_by_one(context)),
+                needs=(venv.id, *before, *asked_first, *_one_by_one(context)),
             ),
             *tls.no_trust_file(context),
             *(former(context) if alone else ()),
@@ -174,7 +157,8 @@ class Mlflow:
 
     def headline(self, context: Context) -> str:
         workers = context.settings.mlflow.workers
-        return f"{context.settings.mlflow.version}, {workers} worker{'s' if workers > 1 else ''}"
+        only = "" if context.settings.mlflow.tracks else ", artifacts only"
+        return f"{context.settings.mlflow.version}, {workers} worker{'s' if workers > 1 else ''}{only}"
 
 
 def environment(context: Context) -> PythonEnv:
@@ -190,7 +174,44 @@ def environment(context: Context) -> PythonEnv:
     return PythonEnv(id="venv:mlflow", path=path, version=version, python=python, deep=context.deep)
 
 
+def _keys(context: Context, venv: PythonEnv) -> list[Resource]:
+    """What MLflow has stored behind its passphrase."""
+    if not context.settings.mlflow.tracks:
+        return []
+    return [
+        Rewrapped(
+            id="keys:mlflow",
+            environment=venv.path,
+            env_file=ENVIRONMENT,
+            unit=UNIT,
+            passphrase=mlflow_environment.secret(context, "mlflow.kek"),
+            version=mlflow_environment.kek_version(context),
+            database=mlflow_environment.database_uri(context),
+            needs=(venv.id, f"step:{dbms.maker(context.settings)}"),
+        )
+    ]
+
+
+def _tables(context: Context, venv: PythonEnv) -> list[Resource]:
+    if not context.settings.mlflow.tracks:
+        return []
+    far, engine = far_database.look(context, venv.path), dbms.of(context.settings)
+    login = f"step:{dbms.maker(context.settings)}"
+    return [
+        Schema(
+            id="schema:mlflow",
+            environment=venv.path,
+            env_file=ENVIRONMENT,
+            server=far or engine.server(context),
+            unit=UNIT if far else "",
+            needs=(venv.id, login if far else engine.awaited(context), *_one_by_one(context)),
+        )
+    ]
+
+
 def _databases(context: Context, venv: PythonEnv) -> tuple[Probe[Any], ...]:
+    if not context.settings.mlflow.tracks:
+        return ()
     far = far_database.look(context, venv.path)
     return (far,) if far is not None else tuple(dbms.of(context.settings).servers(context))
 
@@ -212,6 +233,8 @@ def unit_file(context: Context) -> str:
         beside=["network-online.target", *beside(context)],
         sizes=sizes.of(context),
         egress=sizes.egress(context),
+        home=mlflow_environment.HOME,
+        tracks=context.settings.mlflow.tracks,
         temporary=mlflow_environment.TEMPORARY,
         record=record_line(inputs(context), [CURRENT, venv.marker]),
         accounts=own,
@@ -223,7 +246,7 @@ def beside(context: Context) -> list[str]:
     units = {"database": dbms.of(context.settings).unit(context), "store": f"{context.store_step}.service"}
     if not own_store(context.settings):
         units.pop("store")
-    if not own_database(context.settings):
+    if not own_database(context.settings) or not context.settings.mlflow.tracks:
         units.pop("database")
     return [unit for role, unit in units.items() if context.here.holds(role)]
 
@@ -233,7 +256,8 @@ def inputs(context: Context) -> tuple[str, ...]:
     trusted = () if tls.trusted_by_server(context) is None else (tls.TRUST,)
     # Not the operator's first password: a start reads it only to make the account.
     accounts = (own_accounts.INI, own_accounts.IDENTITY) if own_accounts.wanted(context) else ()
-    return UNIT_FILE, ENVIRONMENT, IDENTITY, *trusted, *accounts, *far_database.inputs(context)
+    database = (IDENTITY,) if context.settings.mlflow.tracks else ()
+    return UNIT_FILE, ENVIRONMENT, *database, *trusted, *accounts, *far_database.inputs(context)
 
 
 def leaving(context: Context) -> bool:
@@ -249,9 +273,11 @@ def drop_ins(context: Context) -> DropIns:
 
 
 def ready(context: Context) -> Ask:
-    """The server answers a search under the clients' own Host header: /health is green even when the
-    database is gone or every client is refused."""
+    """The server answers a search, or without tracking a list of the bucket, under the clients' own Host header:
+    /health is green even when the database is gone or every client is refused."""
     own = own_accounts.wanted(context)
+    if not context.settings.mlflow.tracks:
+        return Ask(mlflow_environment.PORT, mlflow_environment.NOTHING_LISTED, context.door.authority)
     return Ask(
         mlflow_environment.PORT,
         "/api/2.0/mlflow/experiments/search",

@@ -161,6 +161,8 @@ def _port(context: Context) -> Check:
 
 
 def _schema(context: Context) -> Iterable[Check]:
+    if not context.settings.mlflow.tracks:
+        return
     database = dbms.of(context.settings).state(context).database
     if database is None or database.unused or database.revision in {"", runtime.SCHEMA_HEAD}:
         return

@@ -56,7 +56,7 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_HOST": HOST,
         "MLFLOW_PORT": str(PORT),
         "MLFLOW_WORKERS": str(settings.mlflow.workers),
-        "MLFLOW_BACKEND_STORE_URI": database_uri(context),
+        **tracking(context),
         **artifacts(context),
         **store(context),
         "AWS_ACCESS_KEY_ID": secret(context, "store.user.key"),
@@ -64,14 +64,27 @@ def variables(context: Context) -> dict[str, str | Secret]:
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(context.door)),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(context.door.origins),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secret(context, "mlflow.flask-key"),
-        "MLFLOW_CRYPTO_KEK_PASSPHRASE": secret(context, "mlflow.kek"),
-        "MLFLOW_CRYPTO_KEK_VERSION": str(kek_version(context)),
         **own_accounts.variables(context),
     }
     if tls.trusted_by_server(context):
         # The store is reached by the clients' own address: only boto3 asks for it.
         ours["AWS_CA_BUNDLE"] = tls.TRUST
     return dict(sorted({**_TUNABLE, **settings.mlflow.env, **ours}.items()))
+
+
+NOTHING_LISTED = "/api/2.0/mlflow-artifacts/artifacts?path=.provision-health"
+"""A list of a place in the bucket where nothing is: empty, once the bucket has answered."""
+
+
+def tracking(context: Context) -> dict[str, str | Secret]:
+    """Where experiments and runs are, or that this server has none: MLflow takes no database then."""
+    if not context.settings.mlflow.tracks:
+        return {"MLFLOW_ARTIFACTS_ONLY": "true"}
+    return {
+        "MLFLOW_BACKEND_STORE_URI": database_uri(context),
+        "MLFLOW_CRYPTO_KEK_PASSPHRASE": secret(context, "mlflow.kek"),
+        "MLFLOW_CRYPTO_KEK_VERSION": str(kek_version(context)),
+    }
 
 
 def artifacts(context: Context) -> dict[str, str]:

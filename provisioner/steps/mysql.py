@@ -38,7 +38,7 @@ class Mysql:
     data: str = "/var/lib/mysql"
 
     def applies(self, settings: Settings) -> bool:
-        return settings.database.engine == self.engine
+        return settings.mlflow.tracks and settings.database.engine == self.engine
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
         from provisioner.steps.mysqld import server

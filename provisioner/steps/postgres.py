@@ -45,7 +45,7 @@ class Postgres(Answers):
     data: str = "/var/lib/postgresql"
 
     def applies(self, settings: Settings) -> bool:
-        return settings.database.engine == self.engine
+        return settings.mlflow.tracks and settings.database.engine == self.engine
 
     def looks(self, context: Context) -> Sequence[Probe[Any]]:
         """Of every version that a supported release has: which one it is need not be known before,

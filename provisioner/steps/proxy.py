@@ -165,11 +165,18 @@ def health(context: Context) -> Mapping[str, Any] | None:
     own = nginx.worker_group(context) == "www-data"  # nginx.org's packages know another user, and another place
     login = own_accounts.NGINX_LOGIN if own_accounts.wanted(context) else ""
     through = context.settings.artifacts.mode == "proxied"
-    listing = "/api/2.0/mlflow-artifacts/artifacts?path=.provision-health"
+    listing = mlflow_environment.NOTHING_LISTED
     store = {"through": through, "path": listing if through else f"/{context.settings.store.bucket}/.provision-health"}
     if not through and not own_store(context.settings):
         store = {}  # Clients go elsewhere, by ways that are not this server's.
-    return {"login": login, "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health", "store": store}
+    if not context.settings.mlflow.tracks:
+        store = {}  # MLflow itself is asked for nothing else.
+    return {
+        "login": login,
+        "listing": listing,
+        "cache": f"/var/{'lib' if own else 'cache'}/nginx/provision-health",
+        "store": store,
+    }
 
 
 def site(context: Context) -> str:
@@ -196,6 +203,7 @@ def _site(context: Context, version: str) -> str:
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
         passed=own_accounts.wanted(context),
         mlflow=inner.upstream(context.here, "mlflow"),
+        tracks=context.settings.mlflow.tracks,
         store=inner.upstream(context.here, "store"),
         identity=inner.IDENTITY,
         root=ROOT_FILE,

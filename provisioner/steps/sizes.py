@@ -59,7 +59,7 @@ def sizes(memory: int, cores: int, settings: Settings, here: Here | None = None)
         return unlimited
     size = nominal(memory)
     proxy = _whole(min(512, max(48, size // 32)))
-    database_here = here.holds("database") and own_database(settings)
+    database_here = here.holds("database") and own_database(settings) and settings.mlflow.tracks
     database_least = max(_DATABASE_LEAST, dbms.of(settings).buffers(settings) + 32) if database_here else 0
     store_least = _STORE_LEAST if here.holds("store") and own_store(settings) else 0
     room = size * 9 // 10 - proxy

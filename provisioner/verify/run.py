@@ -66,17 +66,20 @@ def verify(
             on_check(done)
 
     try:
-        for step in _steps(database is not None, store):
-            check(step)
-        if context.fault is None:
-            check(tidy.KEEP)
-            check(tidy.TIDY)
-        if context.fault is not None:
-            tidy.discard(context)
+        if not target.tracks:
+            _artifacts_only(context, check)
+        else:
+            for step in _steps(database is not None, store):
+                check(step)
+            if context.fault is None:
+                check(tidy.KEEP)
+                check(tidy.TIDY)
+            if context.fault is not None:
+                tidy.discard(context)
     finally:
         api.close()
     fault = context.fault
-    kept = fault is None and bool(context.run_id)
+    kept = fault is None and bool(context.run_id) and target.tracks
     page = f"{target.url}/#/experiments/{context.experiment_id}/runs/{context.run_id}"
     return Outcome(
         checks=tuple(context.checks.values()),
@@ -93,13 +96,30 @@ def verify(
     )
 
 
+def _artifacts_only(context: Context, check: Callable[[Step], None]) -> None:
+    from provisioner.verify import only
+
+    for step in [*only.STEPS, *_behind(context.store)]:
+        check(step)
+    if context.fault is None:
+        check(only.KEEP)
+        check(only.TIDY)
+    if context.fault is not None:
+        only.discard(context)
+
+
 def _steps(database: bool, store: StoreAccess | None) -> list[Step]:
     steps = [*door.STEPS, *tracking.STEPS, *artifacts.STEPS, *registry.STEPS]
     if database:
         steps.append(behind.DATABASE)
-    if store is not None:
-        # The key of a store that is somebody else's may open more; that is its owner's decision.
-        steps.extend(behind.STORE if store.own else behind.STORE[:1])
-        if store.clients is not None:
-            steps.append(behind.CLIENTS)
+    return [*steps, *_behind(store)]
+
+
+def _behind(store: StoreAccess | None) -> list[Step]:
+    if store is None:
+        return []
+    # The key of a store that is somebody else's may open more; that is its owner's decision.
+    steps = list(behind.STORE if store.own else behind.STORE[:1])
+    if store.clients is not None:
+        steps.append(behind.CLIENTS)
     return steps

@@ -103,6 +103,8 @@ class Target:
     repair: str | None = None
     direct: DirectStore | None = None
     """Where clients keep artifacts themselves; None: MLflow does, or it is not known."""
+    tracks: bool = True
+    """It has experiments and runs; else it only passes artifacts on."""
 
     @property
     def origin(self) -> Origin:

@@ -118,6 +118,7 @@ EXAMPLES = {
             "artifacts.prefix": "team",
         },
     ),
+    "artifacts-only": Example({"store.engine": "seaweedfs", "mlflow.serve": "artifacts"}),
     "no-auth": Example({"store.engine": "seaweedfs", "access.auth": "none"}),
     "custom": Example(
         {
