@@ -12,10 +12,9 @@ from .conftest import LANE, Stack, make_stack
 ADDRESS = f"10.151.0.{int(LANE) + 10}"
 ONLY = ("--set", "mlflow.serve=artifacts")
 WORK = """
-import json, os, mlflow
+import json, mlflow
 mlflow.set_tracking_uri("http://127.0.0.1:5600")
-place = os.environ["MLFLOW_ARTIFACT_LOCATION"]
-mlflow.set_experiment(experiment_id=mlflow.create_experiment("apart", artifact_location=f"{place}/apart"))
+mlflow.set_experiment("apart")
 with mlflow.start_run() as run:
     mlflow.log_metric("loss", 0.5)
     mlflow.log_text("größe", "sub/größe.txt")
@@ -51,11 +50,12 @@ def test_there_is_no_database_and_nothing_of_one(stack: Stack) -> None:
 
 def test_clients_of_a_tracking_server_elsewhere_keep_their_artifacts_here(stack: Stack, client: Client) -> None:
     told = stack.run("env").out
-    assert f"export MLFLOW_ARTIFACT_LOCATION=mlflow-artifacts://{ADDRESS}:5000\n" in told
+    place = f"mlflow-artifacts://{ADDRESS}:5000"
+    assert f"export MLFLOW_ARTIFACT_LOCATION={place}\n" in told
     assert "MLFLOW_TRACKING_URI" not in told
     client.host.check(
         "systemd-run -q --unit=their-mlflow --property=WorkingDirectory=/root --setenv=MLFLOW_DISABLE_TELEMETRY=true "
-        "/opt/client/bin/mlflow server --no-serve-artifacts --workers 1 --port 5600"
+        f"/opt/client/bin/mlflow server --no-serve-artifacts --default-artifact-root {place}/apart --workers 1 --port 5600"
     )
     try:
         answers = "curl -fs -o /dev/null http://127.0.0.1:5600/version"
@@ -63,7 +63,7 @@ def test_clients_of_a_tracking_server_elsewhere_keep_their_artifacts_here(stack:
         done = client.work(told, WORK)
     finally:
         client.host.exec("systemctl stop their-mlflow")
-    assert done["uri"].startswith(f"mlflow-artifacts://{ADDRESS}:5000/apart/")
+    assert done["uri"].startswith(f"{place}/apart/")
     assert (done["back"], done["found"]) == ("größe", ["sub/größe.txt"])
 
 
