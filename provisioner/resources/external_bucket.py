@@ -103,6 +103,6 @@ class ExternalBucket(HostResource):
             python = bucket.probe.python if bucket.probe is not None else PYTHON
             parts += [
                 f"made=$({bucket.place.call('create', python)})",
-                '[ "$made" = ok ] || { echo "it is not there, and the key may not make it: $made" >&2; exit 1; }',
+                '[ "$made" = ok ] || { echo "it was not there, and could not be made and used: $made" >&2; exit 1; }',
             ]
         return "\n".join(parts)

@@ -2,8 +2,8 @@
 
 Runs on the host (standard library only). What is asked comes in the variable PROVISION_S3, as JSON: endpoint, region,
 bucket, virtual (the bucket in the host's name), access, secret, ca (PEM, may be empty). `look` changes nothing,
-`create` makes the bucket, `prove` writes, reads and removes one object below `folder`. stdout: one line, `ok`, or one
-word for what is in the way with the server's own words behind it.
+`create` makes the bucket and proves it, `prove` writes, reads and removes one object below `folder`. stdout: one line,
+`ok`, or one word for what is in the way with the server's own words behind it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import time
 from urllib.parse import quote, urlencode, urlsplit
 
 SECONDS = 10.0
+FIRST = 20.0
+"""Seconds in which a new bucket takes its first object (SeaweedFS makes the volumes for it then)."""
 ROOM = 65536
 CODES = {
     "NoSuchBucket": "missing",
@@ -110,15 +112,19 @@ def look(bucket: Bucket) -> str:
 
 
 def create(bucket: Bucket) -> str:
+    """Makes it, and proves it: a store may be told of a new bucket and not take an object yet."""
     region = bucket.asked["region"]
     text = ""
     if region != "us-east-1":
         place = f"<LocationConstraint>{region}</LocationConstraint>"
         text = f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>"
     status, headers, body = bucket.request("PUT", "", None, text.encode())
-    if status == 200 or b"BucketAlreadyOwnedByYou" in body:
-        return "ok"
-    return bucket.tell(status, headers, body)
+    if status != 200 and b"BucketAlreadyOwnedByYou" not in body:
+        return bucket.tell(status, headers, body)
+    end = time.monotonic() + FIRST
+    while (said := prove(bucket)) != "ok" and time.monotonic() < end:
+        time.sleep(0.5)
+    return said
 
 
 def prove(bucket: Bucket) -> str:

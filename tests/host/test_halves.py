@@ -53,9 +53,10 @@ def test_clients_of_a_tracking_server_elsewhere_keep_their_artifacts_here(stack:
     place = f"mlflow-artifacts://{ADDRESS}:5000"
     assert f"export MLFLOW_ARTIFACT_LOCATION={place}\n" in told
     assert "MLFLOW_TRACKING_URI" not in told
+    options = f"--no-serve-artifacts --default-artifact-root {place}/apart --workers 1 --port 5600"
     client.host.check(
         "systemd-run -q --unit=their-mlflow --property=WorkingDirectory=/root --setenv=MLFLOW_DISABLE_TELEMETRY=true "
-        f"/opt/client/bin/mlflow server --no-serve-artifacts --default-artifact-root {place}/apart --workers 1 --port 5600"
+        f"/opt/client/bin/mlflow server {options}"
     )
     try:
         answers = "curl -fs -o /dev/null http://127.0.0.1:5600/version"

@@ -115,6 +115,20 @@ def test_the_proof_writes_reads_and_removes_one_object_below_the_prefix(serve: C
     assert store.objects == {}
 
 
+def test_a_bucket_that_is_made_is_tried_until_it_takes_an_object(serve: Callable[..., Store]) -> None:
+    """The first write to a new bucket is where a store makes room for it."""
+    refused = iter((500, 500))
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if method == "PUT" and path != "/theirs" and (status := next(refused, None)) is not None:
+            return status, b"<Error><Code>InternalError</Code></Error>"
+        return store.usual(method, path, body)
+
+    store = serve(answer)
+    assert ask(store.url, "create") == "ok"
+    assert [method for method, _, _ in store.asked] == ["PUT", "PUT", "PUT", "PUT", "GET", "DELETE"]
+
+
 @pytest.mark.parametrize(
     ("status", "code", "line", "words"),
     [
