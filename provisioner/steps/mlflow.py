@@ -86,7 +86,7 @@ class Mlflow:
         variables = mlflow_environment.text(context).encode()
         # nginx asks for the login before MLflow ceases to.
         asked_first = ("unit:nginx.service",) if leaving(context) else ()
-        before = (f"step:{dbms.maker(context.settings)}",) if context.settings.mlflow.tracks else ("step:bucket",)
+        before = (f"step:{dbms.maker(context.settings)}",) if context.settings.mlflow.tracks else ()
         resources: tuple[Resource, ...] = (
             venv.of(self.name, "venv"),
             SystemUser(id="user:mlflow", name=USER, home=mlflow_environment.HOME),
@@ -273,11 +273,12 @@ def drop_ins(context: Context) -> DropIns:
 
 
 def ready(context: Context) -> Ask:
-    """The server answers a search, or without tracking a list of the bucket, under the clients' own Host header:
-    /health is green even when the database is gone or every client is refused."""
+    """The server answers a search under the clients' own Host header: /health is green even when the database is gone
+    or every client is refused. Without tracking it is asked for a list of the bucket, to see the latter."""
     own = own_accounts.wanted(context)
     if not context.settings.mlflow.tracks:
-        return Ask(mlflow_environment.PORT, mlflow_environment.NOTHING_LISTED, context.door.authority)
+        # It goes to the store by the clients' address, which may not be there yet.
+        return Ask(mlflow_environment.PORT, mlflow_environment.NOTHING_LISTED, context.door.authority, (200, 500))
     return Ask(
         mlflow_environment.PORT,
         "/api/2.0/mlflow/experiments/search",
