@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provisioner.certificates.material import trusted
 from provisioner.commands.meeting import Roles
 from provisioner.commands.view import View
-from provisioner.secret_kinds import own_store
+from provisioner.secret_kinds import own_database, own_store
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import external_store
@@ -69,6 +69,7 @@ def login_target(
         repair=repair,
         direct=direct_store(url, settings, secrets),
         tracks=settings.mlflow.tracks,
+        outside=not own_database(settings),
     )
 
 
@@ -141,7 +142,7 @@ def _database(roles: Roles, view: View, stack: ExitStack) -> Database:
         from provisioner.commands.far_rows import connector
 
         connect = connector(roles("mlflow"), settings.mlflow.version)
-    return Database(connect, engine.name, dbms.maker(settings))
+    return Database(connect, engine.name if dbms.known(settings) else "database")
 
 
 def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[str, Secret]) -> StoreAccess:

@@ -81,7 +81,7 @@ def status(options: Options, reporter: Reporter) -> Exit:
         result.extra["services"] = [
             _service(unit, versions.get(step, ""), state) for unit, (step, state) in services.items()
         ]
-        result.extra["data"] = [row for row in _data(session, view) if view.context.here.holds(str(row["what"]))]
+        result.extra["data"] = [row for row in _data(session, view) if _tells(view, str(row["what"]))]
         missing = _drives(session, view)
         if view.settings.topology.spread("store") and view.context.here.first("store"):
             result.extra["drives"] = missing
@@ -107,6 +107,15 @@ def status(options: Options, reporter: Reporter) -> Exit:
 
 DAYS = 14
 """Fewer days left of a certificate than this want attention: it was to be renewed with 30."""
+
+
+def _tells(view: View, what: str) -> bool:
+    """Whether this host is asked about the store or the database: about a database that no host has, the first that
+    MLflow runs on."""
+    here = view.context.here
+    if what == "database" and not dbms.known(view.settings):
+        return here.first("mlflow")
+    return here.holds(what)
 
 
 def _certificates(view: View) -> list[dict[str, Any]]:

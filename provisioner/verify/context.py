@@ -44,8 +44,6 @@ class Database:
     """A factory of DB-API connections."""
     step: str
     """The step that repairs its server."""
-    login: str = "database"
-    """The step that repairs MLflow's login and its tables' place."""
 
 
 @dataclass

@@ -41,7 +41,12 @@ class Fault(Exception):
         """The next command, or the advice where no command of ours applies."""
         if target.repair is None or self.step is None:
             return self.owner
-        return " ".join(part for part in ("provision", self.step, target.repair) if part)
+        # Of a database that is not the stack's own a run of all steps says what is in the way.
+        step = "" if target.outside and self.step in _DATABASE else self.step
+        return " ".join(part for part in ("provision", step, target.repair) if part)
+
+
+_DATABASE = ("database", "postgres", "mysql")
 
 
 def clean(text: str | bytes, limit: int = 160) -> str:

@@ -105,6 +105,8 @@ class Target:
     """Where clients keep artifacts themselves; None: MLflow does, or it is not known."""
     tracks: bool = True
     """It has experiments and runs; else it only passes artifacts on."""
+    outside: bool = False
+    """The stack's database is somebody else's: no step repairs it."""
 
     @property
     def origin(self) -> Origin:

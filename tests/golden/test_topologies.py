@@ -22,6 +22,7 @@ ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     | dict.fromkeys(("second", "third", "fourth"), ("store",)),
     "two-mlflow": {"back": ("store", "database"), "front": ("mlflow", "proxy"), "second": ("mlflow",)},
     "mysql-apart": {"back": ("database",), "front": ("store", "mlflow", "proxy")},
+    "external-database": {"back": ("store", "proxy"), "front": ("mlflow",), "second": ("mlflow",)},
 }
 
 
@@ -32,6 +33,11 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
         "store.sha256": "0" * 64,
     },
     "mysql-apart": {"store.engine": "seaweedfs", "database.engine": "mysql"},
+    "external-database": {
+        "store.engine": "seaweedfs",
+        "database.engine": "external",
+        "database.url": "postgresql://192.0.2.7,[2001:db8::7]:6432/runs",
+    },
 }
 """Beside those of all."""
 

@@ -207,6 +207,25 @@ def test_its_password_is_not_rotated_here(stack: Ran, operator: Operator) -> Non
     assert "ALTER ROLE" in run.err
 
 
+def test_a_password_that_its_administrator_changed_is_taken_from_its_source_once_it_is_the_right_one(
+    stack: Ran, operator: Operator, theirs: LabHost, folder: Path, server: LabHost
+) -> None:
+    inventory = folder / "inventory.toml"
+    inventory.write_text(INVENTORY + '\n[secrets]\n"database.password" = { env = "THEIRS" }\n', encoding="utf-8")
+    try:
+        before = server.check("cat /etc/mlflow/mlflow.env /etc/provision/secrets.json")
+        run = provision(operator, "--json", THEIRS="not the right one")
+        refused(run, server, "has another password")
+        assert server.check("cat /etc/mlflow/mlflow.env /etc/provision/secrets.json") == before
+        psql(theirs, "ALTER ROLE tracker PASSWORD 'chosen by them'")
+        run = provision(operator, "--json", THEIRS="chosen by them")
+        assert run.code == 0, run.out + run.err
+        assert run.checks["database-row"] == "ok"
+        assert provision(operator, "--json", THEIRS="chosen by them").changed() == []
+    finally:
+        inventory.write_text(INVENTORY + GIVEN, encoding="utf-8")
+
+
 def test_another_engine_and_another_database_are_refused(
     stack: Ran, operator: Operator, theirs: LabHost, folder: Path, server: LabHost
 ) -> None:

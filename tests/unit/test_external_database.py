@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from certs import Authority, written
 from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner import database_url, placement, secret_kinds, vault
 from provisioner.commands import outside_keys
+from provisioner.commands.far_rows import RunProbe
 from provisioner.door import Door
 from provisioner.engine.probe import Seen
 from provisioner.errors import Refused, UsageError
@@ -34,6 +40,8 @@ from provisioner.steps.database import IDENTITY
 from provisioner.steps.external_database import PROVEN, STEP, place
 from provisioner.steps.external_findings import _WORDS, findings
 from provisioner.switches import switches
+from provisioner.verify.faults import Fault
+from provisioner.verify.target import Target
 
 URL = "postgresql://db1.example.com,db2.example.com:5433/runs?target_session_attrs=read-write"
 FLAGS = {"store.engine": "seaweedfs", "database.engine": "external", "database.url": URL, "database.user": "tracker"}
@@ -348,8 +356,9 @@ FACTS = ("160004", "16.4", "f", "f", "f", "UTF8", "public", "t", '"$user", publi
 class Server:
     """Speaks as much of PostgreSQL's protocol as it is told to: one answer to the greeting, one to each query."""
 
-    def __init__(self, greeting: bytes, answers: Callable[[str], bytes]):
+    def __init__(self, greeting: bytes, answers: Callable[[str], bytes], tls: ssl.SSLContext | None = None):
         self.queries: list[str] = []
+        self._tls = tls
         self._answers, self._greeting = answers, greeting
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -371,6 +380,11 @@ class Server:
         try:
             (size,) = struct.unpack("!i", connection.recv(4))
             connection.recv(size - 4)
+            if self._tls is not None:
+                connection.sendall(b"S")
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                (size,) = struct.unpack("!i", connection.recv(4))
+                connection.recv(size - 4)
             connection.sendall(self._greeting)
             while head := connection.recv(5):
                 (size,) = struct.unpack("!i", head[1:])
@@ -387,7 +401,12 @@ class Server:
 def serve() -> Iterator[Callable[..., Server]]:
     running: list[Server] = []
 
-    def start(greeting: bytes = GREETED, facts: Sequence[str | None] = FACTS, **answers: bytes) -> Server:
+    def start(
+        greeting: bytes = GREETED,
+        facts: Sequence[str | None] = FACTS,
+        tls: ssl.SSLContext | None = None,
+        **answers: bytes,
+    ) -> Server:
         def say(query: str) -> bytes:
             if query.startswith("SELECT current_setting('server_version_num')"):
                 return row(*facts)
@@ -399,7 +418,7 @@ def serve() -> Iterator[Callable[..., Server]]:
                 return answers.get("system", row("7001"))
             return row("f")
 
-        running.append(Server(greeting, say))
+        running.append(Server(greeting, say, tls))
         return running[-1]
 
     yield start
@@ -501,6 +520,33 @@ def test_without_tls_where_it_is_wanted_nothing_is_said_to_the_server(serve: Cal
     assert server.queries == []
 
 
+def shows(folder: Path, root: Authority, names: Sequence[str], **options: Any) -> ssl.SSLContext:
+    """A server's TLS with a certificate of `root`."""
+    written(folder, *root.leaf(names, **options))
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return made
+
+
+def test_the_servers_certificate_is_checked_as_the_mode_says(serve: Callable[..., Server], tmp_path: Path) -> None:
+    root, stranger = Authority.new(), Authority.new(name="Another")
+    over = datetime.now(UTC) - timedelta(days=1)
+    right = serve(tls=shows(tmp_path, root, ["127.0.0.1"]))
+    named = serve(tls=shows(tmp_path, root, ["db.example.com"]))
+    ended = serve(tls=shows(tmp_path, root, ["127.0.0.1"], until=over))
+    roots, theirs = ssl.DER_cert_to_PEM_cert(root.der), ssl.DER_cert_to_PEM_cert(stranger.der)
+    assert look(right.port, mode="verify-full", roots=roots).word == "ok"
+    (tmp_path / "roots.pem").write_text(theirs + roots)
+    assert look(right.port, mode="verify-full", roots=str(tmp_path / "roots.pem")).word == "ok"
+    for server, word in ((right, "certificate"), (named, "certificate"), (ended, "certificate")):
+        assert look(server.port, mode="verify-full", roots=theirs).word == word
+    assert look(named.port, mode="verify-full", roots=roots).word == "another"
+    assert look(named.port, mode="verify-ca", roots=roots).word == "ok"
+    assert look(ended.port, mode="verify-full", roots=roots).word == "expired"
+    assert look(ended.port, mode="require", roots="").word == "ok"
+    assert look(right.port, mode="verify-full", roots="/nowhere/roots.pem").word == "roots"
+
+
 def test_the_first_of_several_addresses_that_can_be_written_to_is_taken(serve: Callable[..., Server]) -> None:
     standby = ("160004", "16.4", "t", *FACTS[3:])
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -540,6 +586,23 @@ def test_rows_are_two_numbers_or_unknown() -> None:
     probe = RemoteRows("/opt/mlflow/3", "/etc/mlflow/mlflow.env", "experiments", "runs", "lifecycle_stage")
     for line, found in (('{"rows": [2, 5]}', (2, 5)), ('{"rows": [2, true]}', None), ('{"error": "x"}', None)):
         assert list(RemoteRows.parse([probe], line.encode())) == [found]
+
+
+def test_verify_sends_nobody_to_a_step_that_the_stack_does_not_have() -> None:
+    fault = Fault("database-down", "x", what="x", step="postgres")
+    assert fault.next(Target("http://h", repair="--host h")) == "provision postgres --host h"
+    assert fault.next(Target("http://h", repair="--host h", outside=True)) == "provision --host h"
+
+
+def test_the_row_of_a_run_is_asked_for_on_mlflows_host() -> None:
+    probe = RunProbe("3.17.2", "abc")
+    for line, found in (
+        ('{"run": ["7"]}', (("7",), "")),
+        ('{"run": []}', (None, "")),
+        ('{"error": "no route"}', (None, "no route")),
+        ("[]", (None, "MLflow's host could not ask it")),
+    ):
+        assert RunProbe.parse([probe], line.encode()) == [found]
 
 
 def test_the_steady_look_is_mlflows_own() -> None:
