@@ -292,7 +292,8 @@ def _secrets(
             next="run it with every host of the stack, or on the machine that made it",
         )
     taken_in = replace(request, brought=outside_keys.kept(settings, request.brought))
-    decision, warnings = with_sources(decision, taken_in, names, known.chosen)
+    straight = () if secret_kinds.own_database(settings) else ("database.password",)
+    decision, warnings = with_sources(decision, taken_in, names, known.chosen, straight)
     decision = outside_keys.brought(decision, settings, select(request), request.brought)
     if known.renew is not None:
         decision = decision.renewed(known.renew(decision.vault))

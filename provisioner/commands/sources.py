@@ -56,12 +56,17 @@ def to_make(names: tuple[str, ...], request: StackRequest) -> list[str]:
 
 
 def with_sources(
-    decision: vault.Decision, request: StackRequest, wanted: tuple[str, ...], chosen: tuple[str, ...]
+    decision: vault.Decision,
+    request: StackRequest,
+    wanted: tuple[str, ...],
+    chosen: tuple[str, ...],
+    straight: tuple[str, ...] = (),
 ) -> tuple[vault.Decision, list[str]]:
     """`decision` with the values of `request`'s sources, and what to warn of.
 
     `wanted`: the names of the stack's secrets. `chosen`: single steps; they only take what the stack does not have
-    yet, because a changed secret is for all that use it.
+    yet, because a changed secret is for all that use it. `straight`: those that are changed on the other side already,
+    where the earlier value may be none any more: a run takes them like any other setting.
     """
     secrets, warnings, reasons = decision.vault, list(request.warnings), []
     replaced = []
@@ -78,7 +83,7 @@ def with_sources(
         if entry is not None and chosen:
             warnings.append(f"{name} has another value at its source ({source}): a run of all steps takes it")
             continue
-        if entry is not None:
+        if entry is not None and name not in straight:
             replaced.append(name)
         secrets = vault.changed(secrets, name, value)
         reasons.append(f"the value of {name} comes from {source}")

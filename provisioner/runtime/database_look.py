@@ -162,8 +162,10 @@ def main(arguments: list[str]) -> int:
         else:
             found = look(text, work, (*others, "")[0])
     except Exception as error:
-        # The first line says what happened; drivers do not repeat the password.
-        found = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+        # The first line says what happened, of several addresses one line of each; drivers do not repeat the password.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        each = [line for line in lines if " failed: " in line] or lines[:1]
+        found = {"error": "; ".join(each)[:300]}
     print(json.dumps(found))
     return 0
 

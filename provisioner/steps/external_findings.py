@@ -39,7 +39,10 @@ _WORDS = {
     "admin": ("it refuses the administrator's login", "correct database.admin.user and database.admin.password"),
     "old": ("it is too old", "PostgreSQL 12 or newer"),
     "host": ("this server has no Python to ask with", "apt-get install python3   (on the server)"),
-    "away": ("MLflow's login does not get in", "provision status   (when it answers again)"),
+    "away": (
+        "MLflow does not get in",
+        "let its administrator look at it; a changed password belongs where [secrets] says: database.password",
+    ),
     "answer": ("it says no", "look at the database's own log"),
 }
 
