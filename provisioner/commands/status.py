@@ -157,10 +157,10 @@ def _service(unit: str, version: str, state: UnitState) -> dict[str, object]:
 def _data(session: Session, view: View) -> list[dict[str, object]]:
     bucket = UsageProbe(view.settings.store.data or "/")
     engine = dbms.of(view.settings)
-    database = UsageProbe(engine.data or "/")
+    database = UsageProbe(engine.data)
     rows = engine.rows(view.context, "experiments", "runs", "lifecycle_stage")
     tracks = view.settings.mlflow.tracks
-    wanted: list[Probe[Any]] = [bucket, database, rows] if tracks else [bucket]
+    wanted: list[Probe[Any]] = [bucket, *([database] if engine.data else []), rows] if tracks else [bucket]
     seen = probe.look(session, wanted)
     found = _objects(session, view)
     store = {

@@ -46,7 +46,7 @@ from provisioner.verify.target import Target
 URL = "postgresql://db1.example.com,db2.example.com:5433/runs?target_session_attrs=read-write"
 FLAGS = {"store.engine": "seaweedfs", "database.engine": "external", "database.url": URL, "database.user": "tracker"}
 PASSWORD = 'it\'s "secret" $x@/:%'
-ADMIN = {"database.admin.user": Secret("keeper"), "database.admin.password": Secret("kept by nobody")}
+ADMIN = {"database.admin.user": Secret("theirkeeper"), "database.admin.password": Secret("kept-by-nobody-1")}
 
 
 def context(seen: Seen | None = None, secrets: dict[str, Secret] | None = None, **flags: object) -> Context:
@@ -212,15 +212,15 @@ def test_with_egress_to_the_stack_only_the_database_is_reached_too() -> None:
 
 def test_an_administrators_login_is_used_by_the_run_and_kept_nowhere() -> None:
     settings = context().settings
-    given = {**ADMIN, "database.password": Secret("chosen by us")}
-    assert outside_keys.kept(settings, given) == {"database.password": Secret("chosen by us")}
+    given = {**ADMIN, "database.password": Secret("chosen-by-us-here")}
+    assert outside_keys.kept(settings, given) == {"database.password": Secret("chosen-by-us-here")}
     assert outside_keys.passing(settings, given) == ADMIN
     assert outside_keys.passing(effective({}, {}), given) == {}
     assert outside_keys.not_made(settings, {}) == ("database.password",)
     assert outside_keys.not_made(settings, ADMIN) == ()
     assert not set(secret_kinds.PASSING) & set(secret_kinds.wanted(settings))
     with pytest.raises(UsageError, match="alone"):
-        outside_keys.administers(settings, {"database.admin.user": Secret("keeper")})
+        outside_keys.administers(settings, {"database.admin.user": Secret("theirkeeper")})
 
 
 def test_without_the_password_and_an_administrator_a_run_says_where_it_comes_from() -> None:
@@ -257,7 +257,7 @@ def test_what_was_proven_is_not_asked_again_until_something_of_it_changes() -> N
     for secrets, flags, again in (
         ({}, {}, False),
         (ADMIN, {}, False),
-        ({"database.password": Secret("another")}, {}, True),
+        ({"database.password": Secret("one-that-came-later")}, {}, True),
         ({}, {"database__url": "postgresql://db1.example.com/runs"}, True),
     ):
         looks = STEP.looks(context(proven, secrets, **flags))
@@ -563,11 +563,11 @@ def test_the_first_of_several_addresses_that_can_be_written_to_is_taken(serve: C
 
 
 def test_no_password_is_in_an_argument_or_in_what_is_shown() -> None:
-    where = replace(place(context()), admin=Login("keeper", Secret("kept by nobody")))
+    where = replace(place(context()), admin=Login("keeper", Secret("kept-by-nobody-1")))
     assert PASSWORD not in repr(where)
-    assert "kept by nobody" not in repr(where)
+    assert "kept-by-nobody-1" not in repr(where)
     for line in where.call("look", "python3").splitlines()[1:]:
-        assert "kept by nobody" not in line, "the program is the same for all"
+        assert "kept-by-nobody-1" not in line, "the program is the same for all"
     created = where.call("create", "python3")
     assert "SCRAM-SHA-256$4096:" in created
 
