@@ -54,6 +54,8 @@ def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
     `before` is one host."""
     found: list[Switch] = []
     for role, what in (("store", "artifacts"), ("database", "experiments and runs")):
+        if any(not topology.single and not topology.of(role) for topology in (before, after)):
+            continue  # It was, or becomes, somebody else's, or nobody's: that another setting says.
         was = tuple(m.address for m in before.of(role)) or (alone,)
         wanted = tuple(m.address for m in after.of(role)) or (alone,)
         if set(was) != set(wanted):

@@ -36,7 +36,9 @@ def left_behind(switch: Switch, before: Topology, seen: Mapping[str, Had]) -> bo
         return any(data(switch, had.marks) for had in seen.values() if had.recorded) or not any(
             had.recorded for had in seen.values()
         )
-    return any(_may_have(switch, member, seen) for member in before.of(_role(switch)))
+    # What is somebody else's has no host of the stack: the marks of it are where MLflow used it.
+    had = before.of(_role(switch)) or before.of("mlflow")
+    return any(_may_have(switch, member, seen) for member in had)
 
 
 def _may_have(switch: Switch, member: Member, seen: Mapping[str, Had]) -> bool:

@@ -207,6 +207,55 @@ def test_what_would_leave_data_behind_on_another_host_is_refused_also_where_that
     assert agreed("d", stack=stack, known=known, d={"record": recorded()}).switches == ()
 
 
+EXTERNAL = {"store.engine": "external", "store.endpoint": "https://s3.example.com", "database.engine": "external"}
+KEYS = {"database.password": "d" * 32, "store.user.key": "k" * 20, "store.user.secret": "s" * 40}
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "added", "keys"),
+    [
+        (
+            {"store.bucket": "other", "store.endpoint": "https://s4.example.com"},
+            (),
+            {"store.bucket", "store.endpoint"},
+        ),
+        ({"database.engine": "postgresql"}, ("database",), {"database.engine"}),
+        ({"store.engine": "minio", "store.endpoint": None}, ("store",), {"store.engine"}),
+    ],
+)
+def test_what_somebody_elses_store_or_database_holds_is_not_left_behind(
+    changed: dict[str, Any], added: tuple[str, ...], keys: set[str], seen: bool
+) -> None:
+    """No host of the stack has the role then; that there is data is marked where MLflow used it."""
+    url = {"database.url": "postgresql://db.example.com/mlflow"}
+    parts = tuple(part for part in PARTS if part.roles[0] in {"mlflow", "proxy", *added})
+    before = recorded(Topology(TOPOLOGY.members[2:]), **EXTERNAL, **url)
+    flags = {key: value for key, value in {**EXTERNAL, **url, **changed}.items() if value is not None}
+    if "database.engine" in changed:
+        del flags["database.url"]
+    stack = replace(STACK, flags={}, inventory=flags, parts=parts)
+    names = [part.host.name for part in parts if seen or part.roles != ("mlflow",)]
+    given = {name: vault.Entry(Secret(value), 1) for name, value in KEYS.items()}
+    known = Known(None, vault.Vault("x", {**agreed().secrets.vault.entries, **given}))
+
+    def found(*marks: str) -> set[str]:
+        had: Any = {"m": {"record": before, "marks": frozenset(marks)}, "p": {"record": before}}
+        return {switch.key for switch in agreed(*names, stack=stack, known=known, **had).switches}
+
+    assert found("bucket-mlflow", "database.mlflow") >= keys
+    assert not [key for key in found("bucket-mlflow", "database.mlflow") if key.startswith("roles.")]
+    if seen:
+        assert found() == set(), "a first run that failed before it made any"
+
+
+def test_tracking_is_added_to_servers_that_only_passed_artifacts_on() -> None:
+    before = recorded(Topology((TOPOLOGY.members[0], *TOPOLOGY.members[2:])), **{"mlflow.serve": "artifacts"})
+    stack = replace(STACK, flags={**STACK.flags, "mlflow.serve": "all"})
+    had: Any = {name: {"record": before, "marks": frozenset({"bucket-mlflow"})} for name in "smp"}
+    assert agreed(stack=stack, **had).switches == ()
+
+
 def test_mlflow_on_other_hosts_is_no_switch() -> None:
     members = tuple(replace(m, address="10.151.0.14") if "mlflow" in m.roles else m for m in TOPOLOGY.members)
     assert agreed(p={"record": recorded(Topology(members))}).switches == ()
