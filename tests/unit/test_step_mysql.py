@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +121,38 @@ def test_the_server_shows_others_a_certificate_that_a_renewal_makes_it_read() ->
     assert isinstance(alone["file:mysql-service"], File)
     assert b"ExecReload" not in alone["file:mysql-service"].content
     assert isinstance(alone["file:tls-mysql"], NoFile)
+
+
+def test_a_reload_is_noted_for_the_certificate_and_not_for_settings_that_wait_for_a_restart(tmp_path: Path) -> None:
+    made = {resource.id: resource for resource in MYSQL.resources(member("d"))}
+    drop_in, unit = made["file:mysql-service"], made["unit:mariadb.service"]
+    assert isinstance(drop_in, File)
+    assert isinstance(unit, Service)
+    text = drop_in.content.decode()
+
+    def run(directive: str) -> dict[str, str]:
+        """What the record says after what systemd would run."""
+        (line,) = re.findall(rf'^{directive}=\+-/bin/sh -c "(umask .*)"$', text, re.MULTILINE)
+        line = line.replace("$$", "$").replace("%n", "m.service").replace("/run/provision", str(tmp_path / "run"))
+        for path in unit.inputs:
+            line = line.replace(path, str(tmp_path / path.rpartition("/")[2]))
+        subprocess.run(["sh", "-c", line], check=True, env={"INVOCATION_ID": "abc", "PATH": "/usr/bin:/bin"})
+        first, *lines = (tmp_path / "run" / "m.service").read_text().splitlines()
+        assert first == "abc"
+        assert len(lines) == len(unit.inputs)
+        return {path.rpartition("/")[2]: digest for digest, _, path in (each.partition("  ") for each in lines)}
+
+    files = [tmp_path / path.rpartition("/")[2] for path in unit.inputs]
+    for file in files:
+        file.write_text("before")
+    started = run("ExecStartPre")
+    for file in files:
+        file.write_text("after")
+    reloaded = run("ExecReload")
+    read = {path.rpartition("/")[2] for path in unit.reloads}
+    assert {name for name in started if reloaded[name] != started[name]} == read
+    assert CERTIFICATE.rpartition("/")[2] in read
+    assert files[0].name not in read
 
 
 def test_the_address_of_a_far_server_makes_the_driver_verify_its_root_and_its_name() -> None:

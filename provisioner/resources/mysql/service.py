@@ -3,7 +3,7 @@ a restart only where nothing less helps, and never of a guest without consent.""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
@@ -18,6 +18,17 @@ from provisioner.values import dataclass
 COST = "requests to MLflow fail for about 2 s"
 DYNAMIC = frozenset({"max_connections", "log_bin_trust_function_creators"})
 """What a guest is given while it runs."""
+
+
+def reread_line(files: Sequence[str]) -> str:
+    """The directive for a unit whose reload reads `files` and no other input: of the others the record keeps what
+    they were at the start."""
+    others = " ".join(f"-e '  {path}'" for path in files)
+    return (
+        'ExecReload=+-/bin/sh -c "umask 077; '
+        f"{{ grep -vF {others} /run/provision/%n; sha256sum {' '.join(files)}; }} "
+        '>/run/provision/%n.new 2>/dev/null; mv -f /run/provision/%n.new /run/provision/%n"'
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

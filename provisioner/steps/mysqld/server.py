@@ -13,7 +13,7 @@ from provisioner.resources.file import Directory, File, NoFile
 from provisioner.resources.mysql import client, conf, servers
 from provisioner.resources.mysql.server import DOWN, ServerProbe, ServerState
 from provisioner.resources.mysql.servers import FLAVOURS, Flavour, Installed, InstalledProbe
-from provisioner.resources.mysql.service import COST, GuestService, ServerService
+from provisioner.resources.mysql.service import COST, GuestService, ServerService, reread_line
 from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import UnitProbe, record_line
@@ -66,7 +66,7 @@ def resources(context: Context) -> Sequence[Resource]:
         content=render(
             "mysql/service.conf.j2",
             started=record_line(inputs),
-            reloaded=record_line(inputs, directive="ExecReload") if shown else "",
+            reloaded=reread_line(inputs[2:]) if shown else "",
             socket=client.SOCKET,
             mariadb=kind == servers.MARIADB,
         ).encode(),
