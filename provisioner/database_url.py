@@ -107,7 +107,10 @@ def normal(value: object) -> str:
 
 
 def _plain(text: str) -> str:
-    return unquote(text, errors="strict")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(FORM) from None
 
 
 def _host(text: str) -> tuple[str, int]:

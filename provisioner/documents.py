@@ -171,7 +171,7 @@ def _checked(reading: Reading, place: Place, path: tuple[str, ...], key: Key, va
         found = key.check(value)
     except ValueError as error:
         # An entry of mlflow.env may be a secret that got there by mistake: it is not repeated.
-        _wrong(reading, place, path, f"expected {error}", None if key.kind == "table" else seen)
+        _wrong(reading, place, path, f"expected {error}", None if key.kind == "table" or key.private else seen)
         return None
     if reason := key.later(found):
         _report(reading, place, path, f"{checks.shown(seen)} is not available yet: {reason}")

@@ -22,6 +22,8 @@ class Key:
     default: str
     sticky: bool = True
     operator: bool = False
+    private: bool = False
+    """A value that is refused may hold a password by mistake: no error repeats it."""
     later: Callable[[Any], str | None] = lambda _value: None
     recorded: Callable[[Any], Any] = lambda value: value
     """What of a value the host records: one that names files of the operator's machine stands for what is in them."""
@@ -37,6 +39,7 @@ def key(
     shown: str | None = None,
     sticky: bool = True,
     operator: bool = False,
+    private: bool = False,
     later: Callable[[Any], str | None] | None = None,
     recorded: Callable[[Any], Any] | None = None,
 ) -> Any:
@@ -44,7 +47,7 @@ def key(
     that means something on the operator's machine only and is never recorded on a host."""
     if shown is None:
         shown = _shown(default)
-    known = Key(doc, kind, check, example, shown, sticky, operator, later or (lambda _value: None))
+    known = Key(doc, kind, check, example, shown, sticky, operator, private, later or (lambda _value: None))
     if recorded is not None:
         known = replace(known, recorded=recorded)
     if isinstance(default, dict):

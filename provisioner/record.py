@@ -127,7 +127,8 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
                 try:
                     values[dotted] = keys[name].check(value)
                 except ValueError as error:
-                    raise _unusable(host, path, f"{dotted}: expected {error}, not {checks.shown(value)}") from error
+                    shown = "" if keys[name].private else f", not {checks.shown(value)}"
+                    raise _unusable(host, path, f"{dotted}: expected {error}{shown}") from error
     return Recorded(stack, values, installed, foreign, topology, edition)
 
 

@@ -145,6 +145,7 @@ class Database:
         database_url.normal,
         "External only: where the database is, several addresses separated by commas; no password in it, that comes "
         "from [secrets]. Without sslmode the server's certificate is checked (verify-full).",
+        private=True,
         example='url = "postgresql://db1.example.com:5432,db2.example.com:5432/mlflow?target_session_attrs=read-write"',
     )
     ca: str | None = _key(

@@ -142,7 +142,7 @@ def _database(roles: Roles, view: View, stack: ExitStack) -> Database:
         from provisioner.commands.far_rows import connector
 
         connect = connector(roles("mlflow"), settings.mlflow.version)
-    return Database(connect, engine.name if dbms.known(settings) else "database")
+    return Database(connect, *((engine.name, "database") if dbms.known(settings) else ("", "")))
 
 
 def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[str, Secret]) -> StoreAccess:

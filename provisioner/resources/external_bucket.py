@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import field
@@ -47,12 +48,12 @@ class Place:
         }
         return f"PROVISION_S3={word(json.dumps(asked))} {programs.call('s3_bucket', work, interpreter=python)}"
 
-    @property
-    def digest(self) -> str:
-        """Tells this place and key from any other, and nothing of the key."""
+    def digest(self, key: Secret) -> str:
+        """Tells this place and login from any other. `key`: a secret of this tool's own making, without which nobody
+        can try passwords against it."""
         parts = (self.endpoint, self.region, self.bucket, str(self.virtual), self.folder, self.ca)
-        key = hashlib.sha256(self.access.reveal().encode() + b"\0" + self.secret.reveal().encode()).digest()
-        return hashlib.sha256(key + "\0".join(parts).encode()).hexdigest()
+        login = (self.access.reveal(), self.secret.reveal())
+        return hmac.new(key.reveal().encode(), "\0".join((*login, *parts)).encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import printable, word
 from provisioner.engine.resource import Change, HostResource
 from provisioner.resources.dbms import ServerLook
+from provisioner.resources.paths import ABSENT, PathProbe
 from provisioner.resources.remote_database import HEAD, RemoteTables
 from provisioner.runtime import programs
 from provisioner.secrets import Secret
@@ -70,12 +72,12 @@ class Place:
             f"{programs.call('external_database', work, interpreter=python)}"
         )
 
-    @property
-    def digest(self) -> str:
-        """Tells this place and login from any other, and nothing of the password."""
+    def digest(self, key: Secret) -> str:
+        """Tells this place and login from any other. `key`: a secret of this tool's own making, without which nobody
+        can try passwords against it."""
         parts = (*(f"{host}:{port}" for host, port in self.hosts), self.mode, self.target, self.roots, self.name)
-        login = hashlib.sha256(self.login.user.encode() + b"\0" + self.login.password.reveal().encode()).digest()
-        return hashlib.sha256(login + "\0".join(parts).encode()).hexdigest()
+        login = (self.login.user, self.login.password.reveal())
+        return hmac.new(key.reveal().encode(), "\0".join((*login, *parts)).encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,12 @@ def _list(value: object) -> list[str]:
 @dataclass(frozen=True, kw_only=True)
 class ExternalDatabase(HostResource):
     """Role and database are there: made where they were not, by the administrator that was given. Everything else
-    that is in the way is refused before a run, by the step."""
+    that is in the way is refused before a run, by the step.
+
+    While it is made a file beside the marks says so: a run that was cut off is taken up by the next one, to which the
+    database may look as if all had been done."""
+
+    patience: ClassVar[float] = 600.0
 
     place: Place = field(repr=False)
     look: ExternalLook | None
@@ -161,19 +168,29 @@ class ExternalDatabase(HostResource):
     identity: str
     """The file that says which database it is: what is made is named there at once, before anything reads it."""
 
+    @property
+    def making(self) -> PathProbe:
+        """The file that is there while it is made."""
+        return PathProbe(f"/etc/provision/making.database.{self.place.name}", read=False)
+
     def probes(self) -> tuple[Probe[Any], ...]:
-        return (self.look,) if self.look is not None else ()
+        return (self.making, *((self.look,) if self.look is not None else ()))
 
     def diff(self, seen: Seen) -> Change | None:
         told = seen.get(self.look) if self.look is not None else None
         if told is None or told.word != "missing" or not told.missing:
-            return None
+            if seen[self.making].kind == "absent":
+                return None
+            return Change("run", "it was cut off while it was made", title=f"database {self.place.name}")
         made = {"role": f"role {self.place.login.user}", "database": f"database {self.place.name}"}
         title = " and ".join(made[each] for each in told.missing)
         return Change("create", "absent", title=f"{title} at {self.place.hosts[0][0]}")
 
     def after(self, seen: Seen) -> Seen:
-        return seen.put(self.look, Told("ok", database=RemoteTables(0, "", "")) if self.look is not None else Told())  # type: ignore[arg-type]
+        told = seen.get(self.look) if self.look is not None else None
+        if self.look is not None and told is not None and told.word == "missing":
+            seen = seen.put(self.look, Told("ok", database=RemoteTables(0, "", "")))
+        return seen.put(self.making, ABSENT)
 
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
@@ -181,7 +198,10 @@ class ExternalDatabase(HostResource):
         for database, _ in items:
             path, folder = word(database.identity), word(database.identity.rsplit("/", 1)[0])
             python = database.look.python if database.look is not None else PYTHON
+            making = word(database.making.path)
             parts += [
+                "[ -d /etc/provision ] || mkdir -p -m 0755 /etc/provision",
+                f": >{making}",
                 f"made=$({database.place.call('create', python)})",
                 'case $made in *\'"told": "ok"\'*) ;;',
                 '*) echo "role and database were not made: $made" >&2; exit 1;; esac',
@@ -192,5 +212,6 @@ class ExternalDatabase(HostResource):
                 f"printf '%s\\n%s\\n' {word(HEAD)} \"$which\" >{path}.provision-new",
                 f"chown root:root {path}.provision-new; chmod 0644 {path}.provision-new",
                 f"mv -f -T -- {path}.provision-new {path}",
+                f"rm -f -- {making}",
             ]
         return "\n".join(parts)

@@ -40,6 +40,10 @@ class RemoteState:
         )
 
 
+# Whoever did not answer was asked; of anything else (the environment may be half of one) nothing is known.
+_NONE = """case $? in 124|137) echo '{"error": "no answer within 20 s"}' ;; *) echo '{}' ;; esac"""
+
+
 @dataclass(frozen=True)
 class RemoteDatabase(ServerLook[RemoteState]):
     """Seen only once the service's environment and its settings are there."""
@@ -60,7 +64,7 @@ class RemoteDatabase(ServerLook[RemoteState]):
             arguments = f"{word(p.env_file)} {word(p.version_table)} {word(p.database)}"
             lines.append(
                 f"if [ -x {python} ] && [ -f {word(p.env_file)} ]; then\n"
-                f"  database_look timeout 20 {python} -I - {arguments} 2>/dev/null || echo '{{}}'\n"
+                f"  database_look timeout 20 {python} -I - {arguments} 2>/dev/null || {_NONE}\n"
                 "else echo '{}'; fi"
             )
         return "\n".join(lines)

@@ -20,6 +20,10 @@ from provisioner.runtime.postgres_wire import Told, Trouble, Wire
 
 SECONDS_IN_ALL = 50
 """For all addresses: whoever waits for a look waits a minute."""
+SECONDS_TO_MAKE = 120
+"""For one statement that changes something: a database is a copy of files, and a service may have its own ways."""
+SECONDS_TO_MAKE_ALL = 420
+"""For all that `create` does; the resource has a little more patience."""
 LEAST = 120000
 """Older ones get no corrections since 2023, and nobody tries MLflow with them."""
 _STARTING = "57P03"
@@ -131,9 +135,11 @@ def _administered(asked: dict[str, Any], refused: Trouble) -> dict[str, Any]:
         role = wire.rows(_ROLE.format(user))
         own = (wire.rows(_ROLE.format("current_user")) or [["f", "f", "f"]])[0]
         owner = wire.one(f"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = {name}")  # noqa: S608
+        number = int(wire.one("SHOW server_version_num"))
         found = {"version": wire.one("SHOW server_version"), "said": refused.said, "away": away}
-        if int(wire.one("SHOW server_version_num")) < LEAST:
+        if number < LEAST:
             return {**found, "told": "old", "said": found["version"]}
+        joins = not role or own[0] == "t" or _member(wire, asked, number) or _joins(wire, asked, number, own[1])
     finally:
         wire.close()
     if role and role[0][0] == "t":
@@ -145,40 +151,67 @@ def _administered(asked: dict[str, Any], refused: Trouble) -> dict[str, Any]:
     missing = [what for what, there in (("role", role), ("database", owner)) if not there]
     rights = {"role": own[1], "database": own[2]}
     lacking = [what for what in missing if own[0] != "t" and rights[what] != "t"]
+    if not lacking and "database" in missing and not joins:
+        lacking = [f"database: it is no member of the role {asked['user']}, and may not become one"]
     if lacking:
         return {**found, "told": "rights", "said": " and ".join(lacking)}
     return {**found, "told": "missing", "missing": missing}
 
 
+def _member(wire: Wire, asked: dict[str, Any], number: int) -> bool:
+    """Whether the administrator may give something to the role as it is; since PostgreSQL 16 a right of its own."""
+    right = "SET" if number >= 160000 else "MEMBER"
+    return wire.one(f"SELECT pg_has_role({_literal(asked['user'])}, '{right}')") == "t"
+
+
+def _joins(wire: Wire, asked: dict[str, Any], number: int, makes_roles: str | None) -> bool:
+    """Whether it may make itself a member: until PostgreSQL 15 whoever makes roles may."""
+    if number < 160000 and makes_roles == "t":
+        return True
+    return wire.one(f"SELECT pg_has_role({_literal(asked['user'])}, 'MEMBER WITH ADMIN OPTION')") == "t"
+
+
 def create(asked: dict[str, Any]) -> dict[str, Any]:
-    """Makes what is missing, then looks as the role."""
+    """Makes what is missing, closes the database to everybody else, then looks as the role. Where an earlier one was
+    cut off it does what is left."""
     found = look(asked)
-    if found["told"] != "missing" or "missing" not in found:
-        return found
-    wire, _ = _as_admin(asked)
-    user, name = f'"{asked["user"]}"', f'"{asked["name"]}"'
-    try:
+    if found["told"] == "missing" and "missing" in found:
         if "role" in found["missing"]:
             # The password's proof, not the password: statements get into logs.
-            _made(
-                wire,
-                f"CREATE ROLE {user} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {_literal(asked['verifier'])}",
-                "42710",
-            )
+            wire, _ = _as_admin(asked)
+            try:
+                _made(
+                    wire,
+                    f'CREATE ROLE "{asked["user"]}" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE '
+                    f"PASSWORD {_literal(asked['verifier'])}",
+                    "42710",
+                )
+            finally:
+                wire.close()
         if "database" in found["missing"]:
-            _database(wire, user, name)
-    finally:
-        wire.close()
-    return look(asked)
+            _database(asked)
+        found = look(asked)
+    if found["told"] == "ok":
+        _closed(asked)
+    return found
 
 
-def _database(wire: Wire, user: str, name: str) -> None:
-    # Only a member of the role may give a database to it; a superuser needs not be one.
-    member = wire.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") != "t"
-    if member:
-        wire.rows(f"GRANT {user} TO CURRENT_USER")
+def _database(asked: dict[str, Any]) -> None:
+    user, name = f'"{asked["user"]}"', f'"{asked["name"]}"'
+    wire, _ = _as_admin(asked)
+    joined = False
     try:
-        libc = "LOCALE_PROVIDER libc " if int(wire.one("SHOW server_version_num")) >= 150000 else ""
+        number = int(wire.one("SHOW server_version_num"))
+        # Only a member of the role may give a database to it; a superuser needs not be one. Who was one before stays.
+        superuser = wire.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+        if not superuser and not _member(wire, asked, number):
+            joined = True
+            try:
+                wire.rows(f"GRANT {user} TO CURRENT_USER", SECONDS_TO_MAKE)
+            except Told:
+                joined = False
+                raise
+        libc = "LOCALE_PROVIDER libc " if number >= 150000 else ""
         plain = f"CREATE DATABASE {name} OWNER {user} TEMPLATE template0 ENCODING 'UTF8'"
         try:
             # As a stack's own database: the order of text is that of its bytes.
@@ -187,19 +220,34 @@ def _database(wire: Wire, user: str, name: str) -> None:
             if error.code not in ("22023", "42809", "42704"):
                 raise
             _made(wire, plain, "42P04")
-        # Nobody else on this server has business in it.
-        wire.rows(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
     finally:
-        if member:
-            wire.rows(f"REVOKE {user} FROM CURRENT_USER")
+        if joined and wire.lost:
+            # Its answer may come yet: on another connection.
+            wire, _ = _as_admin(asked)
+        try:
+            if joined:
+                wire.rows(f"REVOKE {user} FROM CURRENT_USER", SECONDS_TO_MAKE)
+        finally:
+            wire.close()
+
+
+def _closed(asked: dict[str, Any]) -> None:
+    """Nobody else on this server has business in a database that was made here; its owner says so."""
+    wire, _ = reach(asked, asked, asked["name"], writes=True)
+    try:
+        own = f"SELECT 1 FROM pg_database WHERE datname = {_literal(asked['name'])} "  # noqa: S608
+        if wire.one(f"{own}AND pg_get_userbyid(datdba) = current_user"):
+            wire.rows(f'REVOKE ALL ON DATABASE "{asked["name"]}" FROM PUBLIC', SECONDS_TO_MAKE)
+    finally:
+        wire.close()
 
 
 def _made(wire: Wire, statement: str, there: str) -> None:
-    """Another host of the stack may be making it at the same time."""
+    """It may have been made meanwhile; 23505 is what two get that make the same at once."""
     try:
-        wire.rows(statement)
+        wire.rows(statement, SECONDS_TO_MAKE)
     except Told as error:
-        if error.code != there:
+        if error.code not in (there, "23505"):
             raise
 
 
@@ -208,14 +256,14 @@ def _literal(text: str) -> str:
 
 
 def _enough(_number: int, _frame: Any) -> None:
-    raise Trouble("silent", f"it took more than {SECONDS_IN_ALL} s")
+    raise Trouble("silent", "it took too long")
 
 
 def main(arguments: list[str]) -> int:
     """Prints the line; always 0."""
     asked = json.loads(os.environ["PROVISION_DATABASE"])
     signal.signal(signal.SIGALRM, _enough)
-    signal.alarm(SECONDS_IN_ALL)
+    signal.alarm(SECONDS_TO_MAKE_ALL if arguments == ["create"] else SECONDS_IN_ALL)
     try:
         found = create(asked) if arguments == ["create"] else look(asked)
     except Trouble as trouble:

@@ -18,8 +18,9 @@ import time
 from typing import Any
 
 SECONDS = 5.0
-"""For one address, from the first packet to the login."""
+"""For one address, whatever the number of its IPs, from the first packet to the login."""
 _ROOM = 1 << 20
+"""Bytes of one message, and of all rows of an answer."""
 _ROUNDS = 1_000_000
 
 
@@ -48,6 +49,7 @@ class Wire:
         """`mode`: sslmode, one that says for certain whether there is TLS. `roots`: PEM, or the path of a file of
         many. `prepared`: the password as SCRAM takes it. Raises Trouble."""
         self._host, self._until = address[0], time.monotonic() + SECONDS
+        self._lost = False
         self._user, self._password, self._prepared = user, password, prepared
         self._socket = self._connected(address)
         try:
@@ -56,33 +58,54 @@ class Wire:
             text = "".join(f"{key}\0{value}\0" for key, value in (("user", user), ("database", database)))
             text += "client_encoding\0UTF8\0application_name\0provision\0\0"
             self._send(b"", struct.pack("!i", 196608) + text.encode())
-            self._login(encrypted=mode != "disable")
+            self._login(known=mode in ("verify-ca", "verify-full"))
         except BaseException:
             self._socket.close()
             raise
 
     def close(self) -> None:
         """End it as a client does."""
-        with contextlib.suppress(Trouble):
-            self._send(b"X", b"")
+        if not self._lost:
+            with contextlib.suppress(Trouble):
+                self._send(b"X", b"")
         self._socket.close()
 
-    def rows(self, query: str) -> list[list[str | None]]:
-        """What a query gives, as text. Raises Told."""
-        self._until = time.monotonic() + 2 * SECONDS
-        self._send(b"Q", query.encode() + b"\0")
+    @property
+    def lost(self) -> bool:
+        """An answer stayed out, and would be taken for that of the next query: there is none."""
+        return self._lost
+
+    def rows(self, query: str, seconds: float = 2 * SECONDS) -> list[list[str | None]]:
+        """What a query gives, as text. Raises Told, and after any other Trouble the connection is closed."""
+        if self._lost:
+            raise Trouble("silent", "the connection is closed")
+        self._lost, self._until = True, time.monotonic() + seconds
+        try:
+            self._send(b"Q", query.encode() + b"\0")
+            found, failed = self._answer()
+        except BaseException:
+            self._socket.close()
+            raise
+        self._lost = False
+        if failed is not None:
+            raise failed
+        return found
+
+    def _answer(self) -> tuple[list[list[str | None]], Told | None]:
         found: list[list[str | None]] = []
         failed: Told | None = None
+        room = _ROOM
         while True:
             kind, body = self._message()
             if kind == b"D":
+                room -= len(body) + 64
+                if room < 0:
+                    raise Trouble("foreign", "it sends more rows than were asked for")
                 found.append(_row(body))
             elif kind == b"E":
                 failed = _told(body)
             elif kind == b"Z":
-                if failed is not None:
-                    raise failed
-                return found
+                return found, failed
 
     def one(self, query: str) -> str:
         """The first field of the only row; empty for none."""
@@ -91,15 +114,33 @@ class Wire:
 
     def _connected(self, address: tuple[str, int]) -> socket.socket:
         try:
-            connected = socket.create_connection(address, SECONDS)
-        except socket.gaierror as error:
-            raise Trouble("name", error.strerror or error) from None
-        except TimeoutError:
-            raise Trouble("silent") from None
-        except OSError as error:
-            raise Trouble("port", error.strerror or error) from None
-        connected.settimeout(SECONDS)
-        return connected
+            places = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise Trouble("name", getattr(error, "strerror", "") or error) from None
+        trouble = Trouble("silent")
+        for number, (family, kind, protocol, _, place) in enumerate(places):
+            # A name may have several IPs: each gets its part of the time, and what an earlier one left.
+            left = (self._until - time.monotonic()) / (len(places) - number)
+            if left <= 0:
+                break
+            try:
+                connected = socket.socket(family, kind, protocol)
+            except OSError as error:  # this host may have no IPv6
+                trouble = Trouble("port", error.strerror or error)
+                continue
+            try:
+                connected.settimeout(left)
+                connected.connect(place)
+            except TimeoutError:
+                connected.close()
+                trouble = Trouble("silent")
+            except OSError as error:
+                connected.close()
+                trouble = Trouble("port", error.strerror or error)
+            else:
+                connected.settimeout(max(self._until - time.monotonic(), 0.1))
+                return connected
+        raise trouble
 
     def _encrypt(self, mode: str, roots: str) -> None:
         self._socket.sendall(struct.pack("!ii", 8, 80877103))
@@ -135,19 +176,23 @@ class Wire:
         except (OSError, ssl.SSLError) as error:
             raise Trouble("tls", getattr(error, "reason", "") or error) from None
 
-    def _login(self, *, encrypted: bool) -> None:
+    def _login(self, *, known: bool) -> None:
+        """`known`: the server's certificate was checked."""
         scram: _Scram | None = None
+        entered = False
         while True:
             kind, body = self._message()
             if kind == b"E":
                 raise _told(body)
             if kind == b"Z":
+                if not entered:
+                    raise Trouble("foreign", "it begins without a login")
                 return
             if kind != b"R" or len(body) < 4:
                 continue
             (what,) = struct.unpack("!i", body[:4])
             if what == 3:
-                if not encrypted and self._host not in ("127.0.0.1", "::1", "localhost"):
+                if not known and self._host not in ("127.0.0.1", "::1", "localhost"):
                     raise Trouble("clear", "it asks for the password in clear")
                 self._send(b"p", self._password.encode() + b"\0")
             elif what == 5:
@@ -166,6 +211,10 @@ class Wire:
                 scram.judge(body[4:])
             elif what != 0:
                 raise Trouble("method", f"authentication request {what}")
+            elif scram is not None and not scram.judged:
+                raise Trouble("impostor", "it does not show that it knows the password")
+            else:
+                entered = True
 
     def _send(self, kind: bytes, body: bytes) -> None:
         try:
@@ -206,6 +255,8 @@ class _Scram:
         self._password = password.encode()
         self._bare = "n=,r=" + base64.b64encode(os.urandom(18)).decode()
         self._proof = b""
+        self.judged = False
+        """The server has shown that it knows the password."""
 
     def first(self) -> bytes:
         return ("n,," + self._bare).encode()
@@ -232,6 +283,7 @@ class _Scram:
         given = dict(part.split("=", 1) for part in message.decode("utf-8", "replace").split(",") if "=" in part)
         if not self._proof or not hmac.compare_digest(given.get("v", "").encode(), base64.b64encode(self._proof)):
             raise Trouble("impostor", "it does not know the password itself")
+        self.judged = True
 
 
 def _hmac(key: bytes, text: bytes) -> bytes:

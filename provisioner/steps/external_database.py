@@ -23,6 +23,7 @@ from provisioner.resources.file import File
 from provisioner.resources.mark import HAD, MarkProbe
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.remote_database import RemoteDatabase, RemoteRows, identity
+from provisioner.runtime.database_look import address
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
@@ -62,6 +63,7 @@ class External:
         steady = self.server(context)
         return (
             PathProbe(PROVEN),
+            PathProbe(_ENV_FILE),
             PathProbe(IDENTITY),
             MarkProbe(_mark(context)),
             steady,
@@ -71,7 +73,9 @@ class External:
     def resources(self, context: Context) -> Sequence[Resource]:
         name, where = context.settings.database.name, place(context)
         made = f"database:{name}"
-        found: list[Resource] = [ExternalDatabase(id=made, place=where, look=_asked(context), identity=IDENTITY)]
+        asked = _asked(context)
+        first = ExternalDatabase(id=made, place=where, look=asked, identity=IDENTITY, needs=_one_by_one(context, asked))
+        found: list[Resource] = [first]
         if root := _root(context):
             head = f"{HEAD.decode()}the root that the database's certificate leads to.\n"
             found.append(File(id="file:database-ca", path=CA, content=f"{head}{root}".encode()))
@@ -88,7 +92,14 @@ class External:
                 ).encode(),
                 needs=(made,),
             ),
-            File(id="file:database-proven", path=PROVEN, content=_proof(where), mode=0o600, needs=(made,)),
+            File(
+                id="file:database-proven",
+                path=PROVEN,
+                content=_proof(context),
+                mode=0o600,
+                hide=("*",),
+                needs=(made,),
+            ),
         ]
         return [resource.of(self.name) for resource in found]
 
@@ -97,12 +108,13 @@ class External:
         told = context.seen.get(asked) if asked is not None else None
         if told is None:
             steady = context.seen.get(self.server(context))
-            if steady is not None:
-                told = Told("away" if steady.why else "ok", steady.why, steady.database)
+            if steady is not None and steady.database is not None:
+                told = Told("ok", database=steady.database)
         if told is not None:
             had = context.known(MarkProbe(_mark(context)), False)
             before = context.seen.get(PathProbe(IDENTITY))
-            kept = before.content if before is not None and isinstance(before.content, bytes) else None
+            # Where the stack has runs and nothing says in which database, none is taken for it.
+            kept = before.content if before is not None and isinstance(before.content, bytes) else b""
             yield from findings(told, url, context.settings, kept if had else None)
 
     def headline(self, context: Context) -> str:
@@ -198,18 +210,45 @@ def _mark(context: Context) -> str:
     return f"database.{context.settings.database.name}"
 
 
-def _proof(where: Place) -> bytes:
+def _proof(context: Context) -> bytes:
     head = "# Written by provision: this login and this database were tried from here and work."
-    return f"{head}\n{where.digest}\n".encode()
+    return f"{head}\n{place(context).digest(context.secrets.get('mlflow.flask-key') or Secret(''))}\n".encode()
 
 
 def _asked(context: Context) -> ExternalLook | None:
-    """The look with the login that was given; None while the host was not seen, and once it was proven with it."""
-    proven = context.seen.get(PathProbe(PROVEN))
-    where = place(context)
-    if proven is None or (proven.kind == "file" and proven.content == _proof(where)):
+    """The look with the login that was given; None while the host was not seen, and where MLflow itself has this very
+    login, proven once, and gets in. Whatever it has instead, or lacks, the run that repairs it must know better."""
+    proven, variables = (context.seen.get(PathProbe(path)) for path in (PROVEN, _ENV_FILE))
+    steady = context.seen.get(STEP.server(context))
+    if proven is None or variables is None or steady is None:
         return None
+    if (
+        proven.kind == "file"
+        and proven.content == _proof(context)
+        and _used(variables.content) == STEP.uri(context, context.settings.database.name).reveal()
+        and steady.database is not None
+    ):
+        return None
+    where = place(context)
     return ExternalLook(where, context.facts.python_path or PYTHON, where.name)
+
+
+def _one_by_one(context: Context, asked: ExternalLook | None) -> tuple[str, ...]:
+    """Of several hosts that see no database the first makes it, and the others find it made."""
+    told = context.seen.get(asked) if asked is not None else None
+    if told is None or not told.missing:
+        return ()
+    hosts = [member.name for member in context.here.topology.of("mlflow")]
+    before = hosts[: hosts.index(context.name)] if context.name in hosts else []
+    return (f"after:{NAME}@{before[-1]}",) if before else ()
+
+
+def _used(variables: object) -> str:
+    """The address in MLflow's environment file; empty for none."""
+    try:
+        return address(variables.decode()) if isinstance(variables, bytes) else ""
+    except ValueError:
+        return ""
 
 
 def _known(context: Context) -> Any:

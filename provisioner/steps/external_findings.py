@@ -29,7 +29,10 @@ _WORDS = {
         "let its administrator renew it; a renewed root: --set database.ca=FILE",
     ),
     "roots": ("the roots that it is checked against cannot be read", f"apt-get install ca-certificates, or {_CA}"),
-    "clear": ("it wants the password in clear, without TLS", "leave sslmode out of database.url"),
+    "clear": (
+        "it wants the password in clear, and nothing shows which server it is",
+        "leave sslmode out of database.url",
+    ),
     "method": ("it asks for a login that this version does not have", "let its administrator set scram-sha-256"),
     "impostor": ("it does not know the role's password itself: it may be another server", "check database.url"),
     "standby": (
@@ -39,10 +42,6 @@ _WORDS = {
     "admin": ("it refuses the administrator's login", "correct database.admin.user and database.admin.password"),
     "old": ("it is too old", "PostgreSQL 12 or newer"),
     "host": ("this server has no Python to ask with", "apt-get install python3   (on the server)"),
-    "away": (
-        "MLflow does not get in",
-        "let its administrator look at it; a changed password belongs where [secrets] says: database.password",
-    ),
     "answer": ("it says no", "look at the database's own log"),
 }
 
@@ -111,7 +110,8 @@ def _of(told: Told, name: str, user: str) -> tuple[str, str]:
         )
     if told.word == "rights":
         return f"the administrator that was given may not make the {told.said}", (
-            "ALTER ROLE it CREATEROLE CREATEDB, or make them there and give database.password alone"
+            f"ALTER ROLE it CREATEROLE CREATEDB, and where {user} is there already GRANT {user} TO it; "
+            "or make them there and give database.password alone"
         )
     return _WORDS.get(told.word, (told.word, "look at the database's own log"))
 

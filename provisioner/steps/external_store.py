@@ -62,8 +62,9 @@ class ExternalStore:
             File(
                 id="file:store-proven",
                 path=PROVEN,
-                content=_proof(where),
+                content=_proof(context),
                 mode=0o600,
+                hide=("*",),
                 needs=(f"bucket:{bucket}",),
             ),
         )
@@ -137,17 +138,17 @@ def place(context: Context) -> Place:
     )
 
 
-def _proof(where: Place) -> bytes:
-    return f"# Written by provision: this key and this bucket were tried from here and work.\n{where.digest}\n".encode()
+def _proof(context: Context) -> bytes:
+    head = "# Written by provision: this key and this bucket were tried from here and work."
+    return f"{head}\n{place(context).digest(context.secrets.get('mlflow.flask-key') or Secret(''))}\n".encode()
 
 
 def _asked(context: Context) -> PlaceProbe | None:
     """The look at the bucket; None while the host was not seen, and once it was proven with this key."""
     proven = context.seen.get(PathProbe(PROVEN))
-    where = place(context)
-    if proven is None or (proven.kind == "file" and proven.content == _proof(where)):
+    if proven is None or (proven.kind == "file" and proven.content == _proof(context)):
         return None
-    return PlaceProbe(where, context.facts.python_path or PYTHON)
+    return PlaceProbe(place(context), context.facts.python_path or PYTHON)
 
 
 _WORDS = {

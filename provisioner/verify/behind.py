@@ -46,7 +46,7 @@ def database_row(context: Context) -> str:
         if gone and "runs" in text:
             row = None
         else:
-            step = "database" if gone or re.search("authentication|Access denied", text) else database.step
+            step = database.login if gone or re.search("authentication|Access denied", text) else database.step
             raise _unseen(text, step) from None
     if row is None:
         what = "MLflow writes into another database than this stack's: nothing logged now is in its backups."

@@ -43,7 +43,9 @@ class Database:
     connect: Callable[[], Any]
     """A factory of DB-API connections."""
     step: str
-    """The step that repairs its server."""
+    """The step that repairs its server; empty: all steps, of one that is not the stack's own."""
+    login: str
+    """The step that repairs the login's role and database."""
 
 
 @dataclass

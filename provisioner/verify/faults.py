@@ -41,12 +41,7 @@ class Fault(Exception):
         """The next command, or the advice where no command of ours applies."""
         if target.repair is None or self.step is None:
             return self.owner
-        # Of a database that is not the stack's own a run of all steps says what is in the way.
-        step = "" if target.outside and self.step in _DATABASE else self.step
-        return " ".join(part for part in ("provision", step, target.repair) if part)
-
-
-_DATABASE = ("database", "postgres", "mysql")
+        return " ".join(part for part in ("provision", self.step, target.repair) if part)
 
 
 def clean(text: str | bytes, limit: int = 160) -> str:
@@ -161,7 +156,7 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
         why = "The proxy in front limits the size of a request (nginx: client_max_body_size)."
         return Fault("too-large", said, what=what, why=why, step="proxy", owner="set client_max_body_size 0")
     if status == 503 and b"TEMPORARILY_UNAVAILABLE" in body:
-        return _database(said, body)
+        return _database(target, said, body)
     if status in (502, 503, 504):
         what = "Nobody reaches MLflow."
         why = "The proxy answers, MLflow behind it does not: stopped, starting, or hanging."
@@ -182,21 +177,26 @@ def refused(target: Target, response: Response, doing: str) -> Fault:
     )
 
 
-def _database(said: str, body: bytes) -> Fault:
+def _database(target: Target, said: str, body: bytes) -> Fault:
     """MLflow passes its driver's own words on; they tell a stopped server from a refused role."""
     what = "MLflow is up and can do nothing: no run is logged, no list is shown; its own /health stays green."
     # pymysql says its own name or MySQL's in everything but the refusals.
     server = "mysql" if re.search(rb"pymysql|MySQL|MariaDB|Access denied|Unknown database", body) else "postgres"
+    login, rules, root = "database", "postgres", "this stack's"
+    if target.outside:
+        # A run of all steps says what is in the way.
+        login = rules = server = ""
+        root = "the one that database.ca names (without it: than the public ones)"
     reasons = {
-        rb"authentication failed|Access denied": ("the password of its role is not the database's", "database"),
-        rb"not permitted to log in": ("its role may not log in", "database"),
-        rb"does(n't| not) exist|Unknown database": ("its role, database or tables are gone", "database"),
+        rb"authentication failed|Access denied": ("the password of its role is not the database's", login),
+        rb"not permitted to log in": ("its role may not log in", login),
+        rb"does(n't| not) exist|Unknown database": ("its role, database or tables are gone", login),
         rb"certificate verify failed": (
-            "its certificate is not for its name, or of another root than this stack's",
+            f"its certificate is not for its name, or of another root than {root}",
             server,
         ),
-        rb"is not allowed to connect": ("it lets nobody in from MLflow's host", "database"),
-        rb"no pg_hba.conf entry": ("pg_hba.conf does not let it in", "postgres"),
+        rb"is not allowed to connect": ("it lets nobody in from MLflow's host", login),
+        rb"no pg_hba.conf entry": ("pg_hba.conf does not let it in", rules),
         rb"[tT]oo many (clients|connections)|max_user_connections": ("all connections are taken", server),
         rb"starting up|shutting down": ("the database is starting or stopping", server),
         rb"refused|No such file|Can't connect": ("the database does not run, or listens elsewhere", server),

@@ -18,6 +18,7 @@ from provisioner.inventory import HostRequest, Part, StackRequest
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
 from provisioner.settings import Installed, Recorded, effective, with_topology
+from provisioner.sources import Source
 from provisioner.topology import ROLES, Member, Topology
 
 PARTS = (
@@ -287,3 +288,22 @@ members = st.lists(
 def test_a_recorded_topology_is_read_as_it_was_written(found: list[Member]) -> None:
     topology = Topology(tuple(found))
     assert recorded(topology).topology == topology
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "external"])
+def test_a_password_that_was_changed_at_a_server_of_somebody_elses_replaces_none_that_still_serves(engine: str) -> None:
+    """The earlier one may be none any more: it is no rotation, which would try the new one last."""
+    flags: dict[str, Any] = {"store.engine": "seaweedfs"}
+    if engine == "external":
+        flags |= {"database.engine": engine, "database.url": "postgresql://db.example.com/mlflow"}
+    source = Source("database.password", "env", ("DB",), "inventory.toml:1: secrets.database.password")
+    stack = StackRequest("10.0.0.1", HostRequest("h", "10.0.0.1"), flags, {}, secret_sources={source.secret: source})
+
+    def with_password(text: str, known: Known) -> vault.Decision:
+        request = replace(stack, brought={source.secret: Secret(text)})
+        return agree({"h": Glance(request, "10.0.0.1", Facts(), None, known.local, frozenset())}, known).secrets
+
+    first = with_password("the first of them", Known(None, None)).vault
+    later = with_password("what they changed it to", Known(None, first))
+    assert later.vault["database.password"].reveal() == "what they changed it to"
+    assert later.replaced == (() if engine == "external" else ("database.password",))

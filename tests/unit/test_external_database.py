@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from certs import Authority, written
+from fake_postgres import FACTS, GREETED, Server, answer, refusal, row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,11 +41,17 @@ from provisioner.steps.database import IDENTITY
 from provisioner.steps.external_database import PROVEN, STEP, place
 from provisioner.steps.external_findings import _WORDS, findings
 from provisioner.switches import switches
-from provisioner.verify.faults import Fault
+from provisioner.topology import Member, Topology
+from provisioner.verify.faults import refused
+from provisioner.verify.http import Response
 from provisioner.verify.target import Target
 
 URL = "postgresql://db1.example.com,db2.example.com:5433/runs?target_session_attrs=read-write"
 FLAGS = {"store.engine": "seaweedfs", "database.engine": "external", "database.url": URL, "database.user": "tracker"}
+ENVIRONMENT = "/etc/mlflow/mlflow.env"
+MAKING = PathProbe("/etc/provision/making.database.runs", read=False)
+KEPT = b"# Written by provision: the database that this stack uses. It is no setting.\n7/1\n"
+GOOD = RemoteState(RemoteTables(70, "abc", "7/1"))
 PASSWORD = 'it\'s "secret" $x@/:%'
 ADMIN = {"database.admin.user": Secret("theirkeeper"), "database.admin.password": Secret("kept-by-nobody-1")}
 
@@ -110,6 +117,8 @@ def test_any_other_text_is_refused_or_comes_out_whole_and_harmless(text: str) ->
         ("postgresql://0.0.0.0/mlflow", "one server"),
         ("postgresql:///mlflow", "PostgreSQL URL"),
         ("mysql://db/mlflow", "PostgreSQL URL"),
+        ("postgresql://db/%ff", "PostgreSQL URL"),
+        ("postgresql://%ff@db/mlflow", "PostgreSQL URL"),
         (5432, "string"),
     ],
 )
@@ -122,10 +131,22 @@ def test_an_address_that_is_none_is_refused_with_the_reason(text: object, words:
 def test_no_error_repeats_a_password_that_stands_in_the_url_by_mistake() -> None:
     from provisioner import set_option
 
-    for text in ("postgresql://mlflow:topsecret@db/mlflow", "postgresql://db/mlflow?password=topsecret"):
+    for text in (
+        "postgresql://mlflow:topsecret@db/mlflow",
+        "postgresql://db/mlflow?password=topsecret",
+        "postgresql://db/mlflow?passwd=topsecret",
+        "mlflow:topsecret@db/mlflow",
+        "postgresql://db:topsecret/mlflow",
+    ):
         with pytest.raises(UsageError) as error:
             set_option.flags([f"database.url={text}"], {}).fail()
         assert "topsecret" not in f"{error.value.what}{error.value.why}{error.value.next}{error.value.detail}"
+        settings = effective(FLAGS, {})
+        recorded = dump_recorded(settings, "s").replace(settings.database.url or "?", text)
+        assert text in recorded
+        with pytest.raises(Refused) as refused:
+            parse_recorded(recorded, "h")
+        assert "topsecret" not in f"{refused.value.what}{refused.value.why}{refused.value.next}{refused.value.detail}"
 
 
 # The settings.
@@ -238,9 +259,37 @@ def asked(made: Context) -> ExternalLook:
 def fresh(told: Told, **secrets: Secret) -> Context:
     """A host that was never made, and what its look at the database told."""
     guess = context(secrets={key.replace("_", "."): value for key, value in secrets.items()})
-    seen = Seen({PathProbe(PROVEN): ABSENT, PathProbe(IDENTITY): ABSENT, MarkProbe("database.runs"): False})
-    made = replace(guess, seen=seen)
-    return replace(guess, seen=seen.put(asked(made), told).put(STEP.server(made), RemoteState()))
+    seen = Seen(
+        {
+            PathProbe(PROVEN): ABSENT,
+            PathProbe(ENVIRONMENT): ABSENT,
+            PathProbe(IDENTITY): ABSENT,
+            MarkProbe("database.runs"): False,
+            MAKING: ABSENT,
+            STEP.server(guess): RemoteState(),
+        }
+    )
+    return replace(guess, seen=seen.put(asked(guess), told))
+
+
+def settled(made: Context, state: RemoteState, uri: str = "") -> Context:
+    """A host as a run left it: the proof, MLflow's environment with `uri` (empty: the right one), the database's name
+    and mark; and what MLflow itself sees of its database."""
+    (proof,) = (r for r in STEP.resources(made) if isinstance(r, File) and r.path == PROVEN)
+    line = f'MLFLOW_BACKEND_STORE_URI="{uri or STEP.uri(made, "runs").reveal()}"\n'
+    seen: dict[Any, Any] = {
+        PathProbe(PROVEN): PathState("file", content=proof.content),
+        PathProbe(ENVIRONMENT): PathState("file", content=f"HOME=/x\n{line}".encode()),
+        PathProbe(IDENTITY): PathState("file", content=KEPT),
+        MarkProbe("database.runs"): True,
+        MAKING: ABSENT,
+        STEP.server(made): state,
+    }
+    return replace(made, seen=Seen(seen))
+
+
+def asks(made: Context) -> bool:
+    return any(isinstance(look, ExternalLook) for look in STEP.looks(made))
 
 
 def test_before_the_host_was_seen_nobody_logs_in_with_a_guessed_password() -> None:
@@ -250,18 +299,95 @@ def test_before_the_host_was_seen_nobody_logs_in_with_a_guessed_password() -> No
 
 def test_what_was_proven_is_not_asked_again_until_something_of_it_changes() -> None:
     made = fresh(Told("ok", database=RemoteTables(0, "", "7/1")))
-    (proof,) = (r for r in STEP.resources(made) if isinstance(r, File) and r.path == PROVEN)
-    assert proof.mode == 0o600
-    assert PASSWORD.encode() not in proof.content
-    proven = Seen({PathProbe(PROVEN): PathState("file", content=proof.content)})
+    proven = settled(made, GOOD)
     for secrets, flags, again in (
         ({}, {}, False),
         (ADMIN, {}, False),
         ({"database.password": Secret("one-that-came-later")}, {}, True),
         ({}, {"database__url": "postgresql://db1.example.com/runs"}, True),
+        ({"mlflow.flask-key": Secret("another")}, {}, True),
     ):
-        looks = STEP.looks(context(proven, secrets, **flags))
-        assert any(isinstance(look, ExternalLook) for look in looks) is again
+        assert asks(context(proven.seen, secrets, **flags)) is again
+
+
+def test_the_proof_holds_only_as_long_as_mlflow_itself_has_this_login_and_gets_in() -> None:
+    made = context()
+    assert not asks(settled(made, GOOD))
+    for left, why in (
+        (settled(made, GOOD, uri="postgresql+psycopg2://tracker:other@/runs?host=a"), "another password or server"),
+        (settled(made, GOOD, uri="postgresql+psycopg2://mlflow:x@127.0.0.1:5432/runs"), "an own database in between"),
+        (settled(made, RemoteState(why="No module named psycopg2")), "its driver is damaged"),
+        (settled(made, RemoteState()), "its environment is not there"),
+    ):
+        assert asks(left), why
+    lost = settled(made, GOOD).seen
+    for content in (b"HOME=/x\n", b"\xff"):
+        assert asks(replace(made, seen=lost.put(PathProbe(ENVIRONMENT), PathState("file", content=content))))
+    # Before all of it was seen nobody asks.
+    assert not asks(replace(made, seen=Seen({PathProbe(PROVEN): ABSENT})))
+
+
+def test_what_stands_in_mlflows_way_is_repaired_where_the_given_login_gets_in() -> None:
+    left = settled(context(), RemoteState(why="No module named psycopg2"))
+    left = replace(left, seen=left.seen.put(asked(left), Told("ok", database=RemoteTables(70, "abc", "7/1"))))
+    assert [check.status for check in STEP.preflight(left)] == ["ok"]
+
+
+def test_a_database_that_nobody_saw_is_not_told_to_be_good() -> None:
+    for state in (RemoteState(), RemoteState(why="no answer within 20 s")):
+        assert list(STEP.preflight(settled(context(), state))) == []
+    assert [check.status for check in STEP.preflight(settled(context(), GOOD))] == ["ok"]
+
+
+def test_an_empty_database_is_not_taken_where_the_stacks_own_is_not_named_any_more() -> None:
+    for identity in (ABSENT, PathState("file", content=b"")):
+        left = settled(context(), RemoteState())
+        left = replace(left, seen=left.seen.put(PathProbe(IDENTITY), identity))
+        left = replace(left, seen=left.seen.put(asked(left), Told("ok", database=RemoteTables(0, "", "7/2"))))
+        (check,) = STEP.preflight(left)
+        assert check.status == "fail"
+        assert "rm /etc/provision/had/database.runs" in str(check.fix)
+
+
+def test_the_proof_shows_nothing_of_the_password_and_cannot_be_tried_without_the_stacks_own_secret() -> None:
+    key = {"mlflow.flask-key": Secret("k" * 48)}
+
+    def proof(secrets: dict[str, Secret]) -> File:
+        (found,) = (r for r in STEP.resources(context(secrets=secrets)) if isinstance(r, File) and r.path == PROVEN)
+        return found
+
+    assert proof(key).mode == 0o600
+    assert PASSWORD.encode() not in proof(key).content
+    assert proof(key).content != proof({"mlflow.flask-key": Secret("l" * 48)}).content
+    change = proof(key).diff(Seen({PathProbe(PROVEN): PathState("file", 0o600, "root", "root", b"an earlier one\n")}))
+    assert change is not None
+    assert change.diff == ()
+
+
+def test_of_several_hosts_that_see_no_database_one_makes_it_after_the_other() -> None:
+    hosts = tuple(Member(name, f"10.0.0.{n}", ("mlflow",)) for n, name in enumerate("abc", 1))
+    topology = Topology((Member("s", "10.0.0.9", ("store", "proxy")), *hosts))
+    for told, needs in (
+        (
+            Told("missing", missing=("role", "database")),
+            [(), ("after:external-database@a",), ("after:external-database@b",)],
+        ),
+        (Told("ok", database=RemoteTables(0, "", "7/1")), [(), (), ()]),
+    ):
+        made = fresh(told)
+        spread = replace(made, settings=replace(made.settings, topology=topology))
+        assert [STEP.resources(replace(spread, name=host.name))[0].needs for host in hosts] == needs
+
+
+def test_what_was_cut_off_while_it_was_made_is_taken_up() -> None:
+    left = settled(context(), GOOD)
+    assert STEP.resources(left)[0].diff(left.seen) is None
+    left = replace(left, seen=left.seen.put(MAKING, PathState("file")))
+    database = STEP.resources(left)[0]
+    change = database.diff(left.seen)
+    assert change is not None
+    assert (change.action, "cut off" in change.reason) == ("run", True)
+    assert database.diff(database.after(left.seen)) is None
 
 
 def test_the_database_that_was_seen_is_named_for_mlflow_and_marked() -> None:
@@ -302,7 +428,7 @@ def test_whatever_is_in_the_way_is_one_failed_check_with_its_fix(word: str) -> N
 
 
 def test_another_database_under_the_same_name_is_refused_where_the_stack_has_runs() -> None:
-    kept = b"# Written by provision: the database that this stack uses. It is no setting.\n7/1\n"
+    kept = KEPT
     same, other = RemoteTables(70, "abc", "7/1"), RemoteTables(0, "", "7/2")
     assert told("ok", kept=kept, database=same)["external-database"].startswith("ok")
     assert "another database than" in told("ok", kept=kept, database=other)["external-database"]
@@ -335,66 +461,6 @@ def test_another_engine_is_a_switch_that_says_what_would_have_to_move() -> None:
 
 
 # What the program on the host says.
-
-
-def answer(kind: bytes, body: bytes) -> bytes:
-    return kind + struct.pack("!i", len(body) + 4) + body
-
-
-def row(*values: str | None) -> bytes:
-    fields = b"".join(
-        struct.pack("!i", -1) if each is None else struct.pack("!i", len(each)) + each.encode() for each in values
-    )
-    return answer(b"D", struct.pack("!h", len(values)) + fields)
-
-
-READY = answer(b"Z", b"I")
-GREETED = answer(b"R", struct.pack("!i", 0)) + answer(b"S", b"server_version\x0016.4\0") + READY
-FACTS = ("160004", "16.4", "f", "f", "f", "UTF8", "public", "t", '"$user", public', "42")
-
-
-class Server:
-    """Speaks as much of PostgreSQL's protocol as it is told to: one answer to the greeting, one to each query."""
-
-    def __init__(self, greeting: bytes, answers: Callable[[str], bytes], tls: ssl.SSLContext | None = None):
-        self.queries: list[str] = []
-        self._tls = tls
-        self._answers, self._greeting = answers, greeting
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                self._talk(connection)
-
-    def _talk(self, connection: socket.socket) -> None:
-        try:
-            (size,) = struct.unpack("!i", connection.recv(4))
-            connection.recv(size - 4)
-            if self._tls is not None:
-                connection.sendall(b"S")
-                connection = self._tls.wrap_socket(connection, server_side=True)
-                (size,) = struct.unpack("!i", connection.recv(4))
-                connection.recv(size - 4)
-            connection.sendall(self._greeting)
-            while head := connection.recv(5):
-                (size,) = struct.unpack("!i", head[1:])
-                query = connection.recv(size - 4).rstrip(b"\0").decode()
-                if head[:1] == b"X":
-                    return
-                self.queries.append(query)
-                connection.sendall(self._answers(query) + READY)
-        except (OSError, struct.error):
-            return
 
 
 @pytest.fixture
@@ -440,10 +506,6 @@ def look(*ports: int, target: str = "any", mode: str = "disable", **changed: obj
     )
     (found,) = ExternalLook.parse([probe], done.stdout.encode())
     return found
-
-
-def refusal(code: str, words: str) -> bytes:
-    return answer(b"E", f"SFATAL\0C{code}\0M{words}\0\0".encode())
 
 
 def test_a_database_that_mlflow_can_use_is_ok(serve: Callable[..., Server]) -> None:
@@ -507,7 +569,7 @@ def test_each_refusal_is_told_by_one_word(serve: Callable[..., Server], greeting
     assert look(server.port).word == word
 
 
-def test_a_server_that_does_not_know_the_password_is_not_trusted(serve: Callable[..., Server]) -> None:
+def test_a_challenge_that_is_none_is_not_answered(serve: Callable[..., Server]) -> None:
     nonce = b"r=,s=AAAA,i=4096"
     greeting = answer(b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0") + answer(b"R", struct.pack("!i", 11) + nonce)
     assert look(serve(greeting).port).word == "foreign"
@@ -589,9 +651,20 @@ def test_rows_are_two_numbers_or_unknown() -> None:
 
 
 def test_verify_sends_nobody_to_a_step_that_the_stack_does_not_have() -> None:
-    fault = Fault("database-down", "x", what="x", step="postgres")
-    assert fault.next(Target("http://h", repair="--host h")) == "provision postgres --host h"
-    assert fault.next(Target("http://h", repair="--host h", outside=True)) == "provision --host h"
+    own, theirs = (Target("http://h", repair="--host h", outside=outside) for outside in (False, True))
+    for said, step in (
+        (b"Connection refused", "postgres"),
+        (b"password authentication failed", "database"),
+        (b"no pg_hba.conf entry for host", "postgres"),
+        (b"(2003, Can't connect to MySQL server)", "mysql"),
+        (b"certificate verify failed", "postgres"),
+        (b"something else", "postgres"),
+    ):
+        response = Response(503, {}, b"TEMPORARILY_UNAVAILABLE " + said)
+        assert refused(own, response, "search").next(own) == f"provision {step} --host h"
+        fault = refused(theirs, response, "search")
+        assert fault.next(theirs) == "provision --host h"
+        assert "this stack's" not in fault.why
 
 
 def test_the_row_of_a_run_is_asked_for_on_mlflows_host() -> None:

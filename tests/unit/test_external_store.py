@@ -197,6 +197,12 @@ def test_a_bucket_is_asked_for_until_it_was_proven_with_this_very_key() -> None:
     assert [each.id for each in made.changes] == ["bucket:theirs", "mark:bucket-theirs", "file:store-proven"]
     content = next(r.content for r in STEP.resources(fresh) if r.id == "file:store-proven")  # type: ignore[attr-defined]
     assert b"AKIAKEY" not in content
+    proof = next(r for r in STEP.resources(fresh) if r.id == "file:store-proven")
+    earlier = proof.diff(seen.put(PathProbe(PROVEN), PathState("file", 0o600, content=b"an earlier one\n")))
+    assert earlier is not None
+    assert earlier.diff == ()
+    keyed = replace(fresh, secrets={**SECRETS, "mlflow.flask-key": Secret("k" * 48)})
+    assert next(r.content for r in STEP.resources(keyed) if r.id == "file:store-proven") != content  # type: ignore[attr-defined]
     proven = Seen({PathProbe(PROVEN): PathState("file", content=content)})
     assert len(STEP.looks(context(proven))) == 1
     other = replace(context(proven), secrets={**SECRETS, "store.user.secret": Secret("anotherone")})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +81,30 @@ def test_what_the_driver_found_is_read_and_what_stood_against_it_is_kept_for_the
     for bad in ({"tables": -1}, {"revision": "a b"}, {"which": "x\ny"}):
         with pytest.raises(ValueError, match="not "):
             seen(**{"tables": 65, "revision": "a1b2", "which": "db-1/mlflow", **bad})
+
+
+def test_whoever_does_not_answer_in_time_is_told_as_such_and_half_an_environment_tells_nothing(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    (tmp_path / "mlflow.env").touch()
+    (tmp_path / "timeout").write_text('#!/bin/sh\nshift; "$@"\n')
+    (tmp_path / "timeout").chmod(0o755)
+    look = RemoteDatabase(str(tmp_path), str(tmp_path / "mlflow.env"), "mlflow")
+    found = []
+    for code in (124, 137, 127, 1):
+        program.write_text(f"#!/bin/sh\ncat >/dev/null\nexit {code}\n")
+        program.chmod(0o755)
+        done = subprocess.run(
+            ["sh"],
+            input="set -eu\n" + RemoteDatabase.fragment([look]),
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found += RemoteDatabase.parse([look], done.stdout.encode())
+    late = RemoteState(why="no answer within 20 s")
+    assert found == [late, late, RemoteState(), RemoteState()]
 
 
 def test_a_migration_that_ended_half_way_is_begun_anew_while_nothing_is_in_the_tables() -> None:

@@ -278,17 +278,20 @@ def test_a_run_that_is_not_in_the_stacks_database_is_a_fault(start: Start) -> No
         def close(self) -> None:
             return
 
-    outcome = verify(Target(start().url), database=Database(Connection, "postgres"))
+    outcome = verify(Target(start().url), database=Database(Connection, "postgres", "database"))
     assert outcome.fault == "other-database", outcome
     Connection.row = (1,)
-    outcome = verify(Target(start().url), database=Database(Connection, "postgres"))
+    outcome = verify(Target(start().url), database=Database(Connection, "postgres", "database"))
     assert outcome.ok, outcome
 
     def refuses() -> Connection:
         raise RuntimeError('FATAL: password authentication failed for user "mlflow"\nDETAIL')
 
-    outcome = verify(Target(start().url, repair=""), database=Database(refuses, "postgres"))
+    outcome = verify(Target(start().url, repair=""), database=Database(refuses, "postgres", "database"))
     assert (outcome.fault, outcome.next) == ("database", "provision database")
+    # One that is not the stack's own has no step.
+    outcome = verify(Target(start().url, repair=""), database=Database(refuses, "", ""))
+    assert (outcome.fault, outcome.next) == ("database", "provision")
 
 
 def test_the_short_check_is_three_requests_on_one_connection_and_writes_nothing(start: Start) -> None:

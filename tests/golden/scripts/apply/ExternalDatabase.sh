@@ -1,4 +1,6 @@
 # create database:runs: absent
+[ -d /etc/provision ] || mkdir -p -m 0755 /etc/provision
+: >/etc/provision/making.database.runs
 made=$(PROVISION_DATABASE='{"hosts": [["db.example.com", 5432]], "mode": "verify-full", "target": "any", "roots": "/etc/ssl/roots.crt", "name": "runs", "user": "tracker", "password": "fakefakefakefakefakefakefakefake", "prepared": "fakefakefakefakefakefakefakefake", "admin": {"user": "keeper", "password": "fakefakefakefake", "prepared": "fakefakefakefake"}, "verifier": "SCRAM-SHA-256$4096:fake"}' /usr/bin/python3 -I - create <<'end-of-external_database'
 from __future__ import annotations
 """PostgreSQL's protocol, as much of it as a login and some questions take, with the standard library only.
@@ -20,8 +22,9 @@ import time
 from typing import Any
 
 SECONDS = 5.0
-"""For one address, from the first packet to the login."""
+"""For one address, whatever the number of its IPs, from the first packet to the login."""
 _ROOM = 1 << 20
+"""Bytes of one message, and of all rows of an answer."""
 _ROUNDS = 1_000_000
 
 
@@ -50,6 +53,7 @@ class Wire:
         """`mode`: sslmode, one that says for certain whether there is TLS. `roots`: PEM, or the path of a file of
         many. `prepared`: the password as SCRAM takes it. Raises Trouble."""
         self._host, self._until = address[0], time.monotonic() + SECONDS
+        self._lost = False
         self._user, self._password, self._prepared = user, password, prepared
         self._socket = self._connected(address)
         try:
@@ -58,33 +62,54 @@ class Wire:
             text = "".join(f"{key}\0{value}\0" for key, value in (("user", user), ("database", database)))
             text += "client_encoding\0UTF8\0application_name\0provision\0\0"
             self._send(b"", struct.pack("!i", 196608) + text.encode())
-            self._login(encrypted=mode != "disable")
+            self._login(known=mode in ("verify-ca", "verify-full"))
         except BaseException:
             self._socket.close()
             raise
 
     def close(self) -> None:
         """End it as a client does."""
-        with contextlib.suppress(Trouble):
-            self._send(b"X", b"")
+        if not self._lost:
+            with contextlib.suppress(Trouble):
+                self._send(b"X", b"")
         self._socket.close()
 
-    def rows(self, query: str) -> list[list[str | None]]:
-        """What a query gives, as text. Raises Told."""
-        self._until = time.monotonic() + 2 * SECONDS
-        self._send(b"Q", query.encode() + b"\0")
+    @property
+    def lost(self) -> bool:
+        """An answer stayed out, and would be taken for that of the next query: there is none."""
+        return self._lost
+
+    def rows(self, query: str, seconds: float = 2 * SECONDS) -> list[list[str | None]]:
+        """What a query gives, as text. Raises Told, and after any other Trouble the connection is closed."""
+        if self._lost:
+            raise Trouble("silent", "the connection is closed")
+        self._lost, self._until = True, time.monotonic() + seconds
+        try:
+            self._send(b"Q", query.encode() + b"\0")
+            found, failed = self._answer()
+        except BaseException:
+            self._socket.close()
+            raise
+        self._lost = False
+        if failed is not None:
+            raise failed
+        return found
+
+    def _answer(self) -> tuple[list[list[str | None]], Told | None]:
         found: list[list[str | None]] = []
         failed: Told | None = None
+        room = _ROOM
         while True:
             kind, body = self._message()
             if kind == b"D":
+                room -= len(body) + 64
+                if room < 0:
+                    raise Trouble("foreign", "it sends more rows than were asked for")
                 found.append(_row(body))
             elif kind == b"E":
                 failed = _told(body)
             elif kind == b"Z":
-                if failed is not None:
-                    raise failed
-                return found
+                return found, failed
 
     def one(self, query: str) -> str:
         """The first field of the only row; empty for none."""
@@ -93,15 +118,33 @@ class Wire:
 
     def _connected(self, address: tuple[str, int]) -> socket.socket:
         try:
-            connected = socket.create_connection(address, SECONDS)
-        except socket.gaierror as error:
-            raise Trouble("name", error.strerror or error) from None
-        except TimeoutError:
-            raise Trouble("silent") from None
-        except OSError as error:
-            raise Trouble("port", error.strerror or error) from None
-        connected.settimeout(SECONDS)
-        return connected
+            places = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise Trouble("name", getattr(error, "strerror", "") or error) from None
+        trouble = Trouble("silent")
+        for number, (family, kind, protocol, _, place) in enumerate(places):
+            # A name may have several IPs: each gets its part of the time, and what an earlier one left.
+            left = (self._until - time.monotonic()) / (len(places) - number)
+            if left <= 0:
+                break
+            try:
+                connected = socket.socket(family, kind, protocol)
+            except OSError as error:  # this host may have no IPv6
+                trouble = Trouble("port", error.strerror or error)
+                continue
+            try:
+                connected.settimeout(left)
+                connected.connect(place)
+            except TimeoutError:
+                connected.close()
+                trouble = Trouble("silent")
+            except OSError as error:
+                connected.close()
+                trouble = Trouble("port", error.strerror or error)
+            else:
+                connected.settimeout(max(self._until - time.monotonic(), 0.1))
+                return connected
+        raise trouble
 
     def _encrypt(self, mode: str, roots: str) -> None:
         self._socket.sendall(struct.pack("!ii", 8, 80877103))
@@ -137,19 +180,23 @@ class Wire:
         except (OSError, ssl.SSLError) as error:
             raise Trouble("tls", getattr(error, "reason", "") or error) from None
 
-    def _login(self, *, encrypted: bool) -> None:
+    def _login(self, *, known: bool) -> None:
+        """`known`: the server's certificate was checked."""
         scram: _Scram | None = None
+        entered = False
         while True:
             kind, body = self._message()
             if kind == b"E":
                 raise _told(body)
             if kind == b"Z":
+                if not entered:
+                    raise Trouble("foreign", "it begins without a login")
                 return
             if kind != b"R" or len(body) < 4:
                 continue
             (what,) = struct.unpack("!i", body[:4])
             if what == 3:
-                if not encrypted and self._host not in ("127.0.0.1", "::1", "localhost"):
+                if not known and self._host not in ("127.0.0.1", "::1", "localhost"):
                     raise Trouble("clear", "it asks for the password in clear")
                 self._send(b"p", self._password.encode() + b"\0")
             elif what == 5:
@@ -168,6 +215,10 @@ class Wire:
                 scram.judge(body[4:])
             elif what != 0:
                 raise Trouble("method", f"authentication request {what}")
+            elif scram is not None and not scram.judged:
+                raise Trouble("impostor", "it does not show that it knows the password")
+            else:
+                entered = True
 
     def _send(self, kind: bytes, body: bytes) -> None:
         try:
@@ -208,6 +259,8 @@ class _Scram:
         self._password = password.encode()
         self._bare = "n=,r=" + base64.b64encode(os.urandom(18)).decode()
         self._proof = b""
+        self.judged = False
+        """The server has shown that it knows the password."""
 
     def first(self) -> bytes:
         return ("n,," + self._bare).encode()
@@ -234,6 +287,7 @@ class _Scram:
         given = dict(part.split("=", 1) for part in message.decode("utf-8", "replace").split(",") if "=" in part)
         if not self._proof or not hmac.compare_digest(given.get("v", "").encode(), base64.b64encode(self._proof)):
             raise Trouble("impostor", "it does not know the password itself")
+        self.judged = True
 
 
 def _hmac(key: bytes, text: bytes) -> bytes:
@@ -279,6 +333,10 @@ from typing import Any
 
 SECONDS_IN_ALL = 50
 """For all addresses: whoever waits for a look waits a minute."""
+SECONDS_TO_MAKE = 120
+"""For one statement that changes something: a database is a copy of files, and a service may have its own ways."""
+SECONDS_TO_MAKE_ALL = 420
+"""For all that `create` does; the resource has a little more patience."""
 LEAST = 120000
 """Older ones get no corrections since 2023, and nobody tries MLflow with them."""
 _STARTING = "57P03"
@@ -390,9 +448,11 @@ def _administered(asked: dict[str, Any], refused: Trouble) -> dict[str, Any]:
         role = wire.rows(_ROLE.format(user))
         own = (wire.rows(_ROLE.format("current_user")) or [["f", "f", "f"]])[0]
         owner = wire.one(f"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = {name}")  # noqa: S608
+        number = int(wire.one("SHOW server_version_num"))
         found = {"version": wire.one("SHOW server_version"), "said": refused.said, "away": away}
-        if int(wire.one("SHOW server_version_num")) < LEAST:
+        if number < LEAST:
             return {**found, "told": "old", "said": found["version"]}
+        joins = not role or own[0] == "t" or _member(wire, asked, number) or _joins(wire, asked, number, own[1])
     finally:
         wire.close()
     if role and role[0][0] == "t":
@@ -404,40 +464,67 @@ def _administered(asked: dict[str, Any], refused: Trouble) -> dict[str, Any]:
     missing = [what for what, there in (("role", role), ("database", owner)) if not there]
     rights = {"role": own[1], "database": own[2]}
     lacking = [what for what in missing if own[0] != "t" and rights[what] != "t"]
+    if not lacking and "database" in missing and not joins:
+        lacking = [f"database: it is no member of the role {asked['user']}, and may not become one"]
     if lacking:
         return {**found, "told": "rights", "said": " and ".join(lacking)}
     return {**found, "told": "missing", "missing": missing}
 
 
+def _member(wire: Wire, asked: dict[str, Any], number: int) -> bool:
+    """Whether the administrator may give something to the role as it is; since PostgreSQL 16 a right of its own."""
+    right = "SET" if number >= 160000 else "MEMBER"
+    return wire.one(f"SELECT pg_has_role({_literal(asked['user'])}, '{right}')") == "t"
+
+
+def _joins(wire: Wire, asked: dict[str, Any], number: int, makes_roles: str | None) -> bool:
+    """Whether it may make itself a member: until PostgreSQL 15 whoever makes roles may."""
+    if number < 160000 and makes_roles == "t":
+        return True
+    return wire.one(f"SELECT pg_has_role({_literal(asked['user'])}, 'MEMBER WITH ADMIN OPTION')") == "t"
+
+
 def create(asked: dict[str, Any]) -> dict[str, Any]:
-    """Makes what is missing, then looks as the role."""
+    """Makes what is missing, closes the database to everybody else, then looks as the role. Where an earlier one was
+    cut off it does what is left."""
     found = look(asked)
-    if found["told"] != "missing" or "missing" not in found:
-        return found
-    wire, _ = _as_admin(asked)
-    user, name = f'"{asked["user"]}"', f'"{asked["name"]}"'
-    try:
+    if found["told"] == "missing" and "missing" in found:
         if "role" in found["missing"]:
             # The password's proof, not the password: statements get into logs.
-            _made(
-                wire,
-                f"CREATE ROLE {user} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {_literal(asked['verifier'])}",
-                "42710",
-            )
+            wire, _ = _as_admin(asked)
+            try:
+                _made(
+                    wire,
+                    f'CREATE ROLE "{asked["user"]}" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE '
+                    f"PASSWORD {_literal(asked['verifier'])}",
+                    "42710",
+                )
+            finally:
+                wire.close()
         if "database" in found["missing"]:
-            _database(wire, user, name)
-    finally:
-        wire.close()
-    return look(asked)
+            _database(asked)
+        found = look(asked)
+    if found["told"] == "ok":
+        _closed(asked)
+    return found
 
 
-def _database(wire: Wire, user: str, name: str) -> None:
-    # Only a member of the role may give a database to it; a superuser needs not be one.
-    member = wire.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") != "t"
-    if member:
-        wire.rows(f"GRANT {user} TO CURRENT_USER")
+def _database(asked: dict[str, Any]) -> None:
+    user, name = f'"{asked["user"]}"', f'"{asked["name"]}"'
+    wire, _ = _as_admin(asked)
+    joined = False
     try:
-        libc = "LOCALE_PROVIDER libc " if int(wire.one("SHOW server_version_num")) >= 150000 else ""
+        number = int(wire.one("SHOW server_version_num"))
+        # Only a member of the role may give a database to it; a superuser needs not be one. Who was one before stays.
+        superuser = wire.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+        if not superuser and not _member(wire, asked, number):
+            joined = True
+            try:
+                wire.rows(f"GRANT {user} TO CURRENT_USER", SECONDS_TO_MAKE)
+            except Told:
+                joined = False
+                raise
+        libc = "LOCALE_PROVIDER libc " if number >= 150000 else ""
         plain = f"CREATE DATABASE {name} OWNER {user} TEMPLATE template0 ENCODING 'UTF8'"
         try:
             # As a stack's own database: the order of text is that of its bytes.
@@ -446,19 +533,34 @@ def _database(wire: Wire, user: str, name: str) -> None:
             if error.code not in ("22023", "42809", "42704"):
                 raise
             _made(wire, plain, "42P04")
-        # Nobody else on this server has business in it.
-        wire.rows(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
     finally:
-        if member:
-            wire.rows(f"REVOKE {user} FROM CURRENT_USER")
+        if joined and wire.lost:
+            # Its answer may come yet: on another connection.
+            wire, _ = _as_admin(asked)
+        try:
+            if joined:
+                wire.rows(f"REVOKE {user} FROM CURRENT_USER", SECONDS_TO_MAKE)
+        finally:
+            wire.close()
+
+
+def _closed(asked: dict[str, Any]) -> None:
+    """Nobody else on this server has business in a database that was made here; its owner says so."""
+    wire, _ = reach(asked, asked, asked["name"], writes=True)
+    try:
+        own = f"SELECT 1 FROM pg_database WHERE datname = {_literal(asked['name'])} "  # noqa: S608
+        if wire.one(f"{own}AND pg_get_userbyid(datdba) = current_user"):
+            wire.rows(f'REVOKE ALL ON DATABASE "{asked["name"]}" FROM PUBLIC', SECONDS_TO_MAKE)
+    finally:
+        wire.close()
 
 
 def _made(wire: Wire, statement: str, there: str) -> None:
-    """Another host of the stack may be making it at the same time."""
+    """It may have been made meanwhile; 23505 is what two get that make the same at once."""
     try:
-        wire.rows(statement)
+        wire.rows(statement, SECONDS_TO_MAKE)
     except Told as error:
-        if error.code != there:
+        if error.code not in (there, "23505"):
             raise
 
 
@@ -467,14 +569,14 @@ def _literal(text: str) -> str:
 
 
 def _enough(_number: int, _frame: Any) -> None:
-    raise Trouble("silent", f"it took more than {SECONDS_IN_ALL} s")
+    raise Trouble("silent", "it took too long")
 
 
 def main(arguments: list[str]) -> int:
     """Prints the line; always 0."""
     asked = json.loads(os.environ["PROVISION_DATABASE"])
     signal.signal(signal.SIGALRM, _enough)
-    signal.alarm(SECONDS_IN_ALL)
+    signal.alarm(SECONDS_TO_MAKE_ALL if arguments == ["create"] else SECONDS_IN_ALL)
     try:
         found = create(asked) if arguments == ["create"] else look(asked)
     except Trouble as trouble:
@@ -499,3 +601,4 @@ keep /etc/mlflow/database.identity
 printf '%s\n%s\n' '# Written by provision: the database that this stack uses. It is no setting.' "$which" >/etc/mlflow/database.identity.provision-new
 chown root:root /etc/mlflow/database.identity.provision-new; chmod 0644 /etc/mlflow/database.identity.provision-new
 mv -f -T -- /etc/mlflow/database.identity.provision-new /etc/mlflow/database.identity
+rm -f -- /etc/provision/making.database.runs
