@@ -202,10 +202,16 @@ def wanted(settings: Settings) -> tuple[str, ...]:
 def kept_by(name: str, settings: Settings, host: str) -> bool:
     """Whether `host` of the stack keeps the secret `name`: a role of its needs it. What a newer version made is kept
     by all."""
-    kind, here = kind_of(name), Here(settings.topology, host)
+    return Here(settings.topology, host).holds(*roles_of(name, settings))
+
+
+def roles_of(name: str, settings: Settings) -> tuple[str, ...]:
+    """The roles whose hosts keep the secret `name`."""
+    kind = kind_of(name)
+    if kind is None:
+        return ROLES
     # A login is the URL's host's own where nginx asks for it: another one neither needs it nor has to be told of it.
-    asks = kind is not None and kind.roles == _LOGINS and settings.access.auth != "mlflow"
-    return kind is None or here.holds(*(_DOOR if asks else kind.roles))
+    return _DOOR if kind.roles == _LOGINS and settings.access.auth != "mlflow" else kind.roles
 
 
 MADE = tuple(name for name, kind in NAMES.items() if kind.make is not None)

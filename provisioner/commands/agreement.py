@@ -15,6 +15,7 @@ from provisioner.commands.certificate import taken
 from provisioner.commands.editions import latest, numbered
 from provisioner.commands.holdings import Had, left_behind
 from provisioner.commands.meeting import Meeting
+from provisioner.commands.one_sided import refuse_one_sided
 from provisioner.commands.options import select
 from provisioner.commands.sources import to_make, with_sources
 from provisioner.door import UNKNOWN, Door, decide
@@ -295,6 +296,8 @@ def _secrets(
     straight = () if secret_kinds.own_database(settings) else ("database.password",)
     decision, warnings = with_sources(decision, taken_in, names, known.chosen, straight)
     decision = outside_keys.brought(decision, settings, select(request), request.brought)
+    seen = {name: glance.kept or vault.Vault(request.id) for name, glance in glances.items()}
+    refuse_one_sided(seen, decision.vault, settings, request, known.chosen)
     if known.renew is not None:
         decision = decision.renewed(known.renew(decision.vault))
     return decision, warnings

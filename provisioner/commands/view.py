@@ -28,6 +28,7 @@ from provisioner.resources.paths import PathProbe
 from provisioner.secrets import Secret
 from provisioner.settings import RECORD, Recorded, Settings, effective, with_topology
 from provisioner.steps import Context, Step, named, needed, placed
+from provisioner.steps.bucket import staying
 from provisioner.switches import Switch
 from provisioner.topology import Here, Topology
 from provisioner.transport.base import Session
@@ -135,6 +136,8 @@ def look(
     settings, decision = agreed.settings, agreed.secrets
     part = vault.part(decision.vault, name, settings)
     lacks = decision.to_host if settings.topology.single else lacking(part, glance.kept)
+    servers = {member.name for member in settings.topology.of("mlflow")}
+    served = settings.topology.single or (servers <= agreed.glances.keys() and (not chosen or "mlflow" in chosen))
     while True:
         context = Context(
             settings=settings,
@@ -149,6 +152,7 @@ def look(
             renewed=tuple(account for each in lacks if (account := accounts.account_of(each)) is not None),
             deep=deep,
             name=name,
+            served=served,
         )
         built = _built(context, chosen)
         missing = [p for p in _probes(context, built) if p not in seen]
@@ -180,6 +184,7 @@ def look(
     if clients:
         seen = observe(session, [*mine, *theirs], seen)
     context = replace(context, seen=seen)
+    whole = f"provision {select(request.whole)}".rstrip()
     controller.remember_facts(request.id, glance.facts, request.place)
     return View(
         request=request,
@@ -195,7 +200,7 @@ def look(
         needs=plan.make(theirs, seen),
         switches=agreed.switches,
         unnamed=agreed.unnamed,
-        warnings=(*((warning,) if warning else ()), *agreed.warnings),
+        warnings=(*((warning,) if warning else ()), *agreed.warnings, *staying(mine, seen, whole)),
         looks=looks,
     )
 

@@ -269,6 +269,8 @@ class Former(StoreResource):
 
     access: Secret
     role: str
+    stays: bool = False
+    """Somebody may use it who is not asked now."""
 
     @property
     def key(self) -> FormerLook:
@@ -277,6 +279,8 @@ class Former(StoreResource):
     def diff(self, seen: Seen) -> Change | None:
         state = seen.get(self.key)
         title = f"earlier key of {self.role}"
+        if self.stays:
+            return None
         if state is None or state.unseen:
             return check(state, title)
         return Change("remove", "it was replaced", title=title) if state.exists else None

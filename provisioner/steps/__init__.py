@@ -49,6 +49,8 @@ class Context:
     """How often each secret was made, by vault name."""
     name: str = ""
     """What the inventory calls this host."""
+    served: bool = True
+    """Every MLflow server of the stack takes part in this run, with its step: after it none has an earlier value."""
 
     def known(self, look: Look[T], default: T) -> T:
         """What was seen, or `default` in the guess."""

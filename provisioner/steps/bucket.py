@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioner.certificates.material import trusted
 from provisioner.engine.check import Check
-from provisioner.engine.probe import Probe
+from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.resource import Resource
 from provisioner.resources.bucket import Bucket
 from provisioner.resources.file import File
@@ -141,6 +141,7 @@ def former(context: Context) -> Sequence[Resource]:
             id=f"store-user-before:{each.name}",
             access=each.before,
             role=each.role,
+            stays=not context.served,
             had=True,
             store=store,
             unit=unit,
@@ -148,6 +149,16 @@ def former(context: Context) -> Sequence[Resource]:
         )
         for each in accounts(context)
         if each.before is not None and each.before != each.key.access
+    )
+
+
+def staying(resources: Iterable[Resource], seen: Seen, run: str) -> tuple[str, ...]:
+    """What is to be said of earlier keys that a run leaves in the store. `run`: the command that removes them."""
+    found = (each for each in resources if isinstance(each, Former) and each.stays)
+    return tuple(
+        f"the earlier key of {each.role} stays, as not every MLflow server takes part: {run}"
+        for each in found
+        if (state := seen.get(each.key)) is not None and state.exists
     )
 
 

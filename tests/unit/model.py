@@ -42,7 +42,7 @@ from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerSta
 from provisioner.resources.python_env import PythonEnvProbe, PythonEnvState
 from provisioner.resources.reach import ListedProbe
 from provisioner.resources.remote_database import RemoteDatabase, RemoteState, RemoteTables
-from provisioner.resources.s3user import Policy, PolicyLook, PolicyState, User, UserLook
+from provisioner.resources.s3user import Former, FormerLook, Policy, PolicyLook, PolicyState, User, UserLook
 from provisioner.resources.s3user import UserState as StoreUserState
 from provisioner.resources.tree import TreeProbe, TreeState
 from provisioner.resources.unit import Service, UnitProbe, UnitState
@@ -99,6 +99,7 @@ BLANK: Mapping[type[Look[Any]], Any] = {
     BucketLook: BucketState(),
     PolicyLook: PolicyState(),
     UserLook: StoreUserState(),
+    FormerLook: StoreUserState(),
     UsersLook: UsersState(),
 }
 """What a fresh Debian 12 shows."""
@@ -382,7 +383,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *hosts: ModelHost) -> None:
     monkeypatch.setattr(batch, "compose", composed)
     monkeypatch.setattr(probe, "read", read)
     monkeypatch.setattr(batch, "read", read)
-    for kind in (Bucket, Policy, User, Users):
+    for kind in (Bucket, Policy, User, Former, Users):
         monkeypatch.setattr(kind, "look", lambda self, session: Seen({self.key: session.value(self.key)}))
         monkeypatch.setattr(kind, "perform", lambda self, session, change: session.make([Planned(self, change)]))
     monkeypatch.setattr("provisioner.commands.status.count", lambda store, session, bucket: Count(2, 5_000_000))

@@ -148,6 +148,26 @@ def test_only_another_setting_is_another_edition_not_the_operators_files(values:
     assert numbered(replace(wanted, installed=made), known).edition == edition
 
 
+@pytest.mark.parametrize("chosen", [(), ("mlflow",)])
+@pytest.mark.parametrize(("name", "refused"), [("mlflow.flask-key", True), ("database.password", False)])
+def test_a_server_that_is_down_keeps_no_other_from_an_external_databases_new_password(
+    name: str, refused: bool, chosen: tuple[str, ...]
+) -> None:
+    parts = (PARTS[0], PARTS[2], Part(HostRequest("n", "10.151.0.5"), ("mlflow",)), PARTS[3])
+    values = {"database.engine": "external", "database.url": "postgresql://db.example.com/mlflow"}
+    stack = replace(STACK, flags={**STACK.flags, **values}, parts=parts)
+    topology = Topology(tuple(Member(part.host.name, part.host.address, part.roles) for part in parts))
+    whole = vault.changed(agreed().secrets.vault, "database.password", Secret("d" * 32))
+    settings = with_topology(effective({**STACK.flags, **values}, {}), topology)
+    had: Any = {h: {"record": recorded(topology, **values), "kept": vault.part(whole, h, settings)} for h in "smp"}
+    known = Known(None, vault.changed(whole, name, Secret("e" * 48)), chosen=chosen)
+    if refused:
+        with pytest.raises(Refused, match="one side only"):
+            agreed(*"smp", stack=stack, known=known, **had)
+    else:
+        assert agreed(*"smp", stack=stack, known=known, **had).secrets.vault.entries[name].value == Secret("e" * 48)
+
+
 def test_hosts_that_disagree_are_told_and_nothing_is_chosen() -> None:
     one = vault.Vault("x", {"database.password": vault.Entry(Secret("a" * 32), 1)})
     other = vault.Vault("x", {"database.password": vault.Entry(Secret("b" * 32), 1)})
