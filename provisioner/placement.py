@@ -55,28 +55,44 @@ def judge(hosts: Mapping[str, Placed], values: Mapping[str, Any]) -> None:
     """UsageError (64) where several hosts do not make a stack. `values`: settings by dotted key."""
     for role in ROLES:
         having = [each.spec for each in hosts.values() if role in each.roles]
-        outside = values.get(_WITHOUT.get(role, "")) == "external"
-        if role == "database" and values.get("mlflow.serve") == "artifacts":
-            if having:
-                raise UsageError(
-                    f'[roles] database names {having[0]}, and mlflow.serve is "artifacts"',
-                    why="a server that passes artifacts on has no database",
-                    next="leave database out of [roles]",
-                )
+        if having:
+            superfluous({role: having[0]}, values)
+        elif role == "database" and values.get("mlflow.serve") == "artifacts":
             continue
-        if outside and having:
-            raise UsageError(
-                f"[roles] {role} names {having[0]}, and {_WITHOUT[role]} is external",
-                next=f"leave {role} out of [roles]",
-            )
-        if not having and not outside:
-            raise UsageError(
-                f"[roles] names no host for {role}", next=f'add the one that shall do it: {role} = ["HOST"]'
-            )
+        elif values.get(_WITHOUT.get(role, "")) != "external":
+            # What was chosen by --set once is in the record, which no host was asked for yet.
+            ways = [f'add the one that shall do it: {role} = ["HOST"]', *_ways(role)]
+            raise UsageError(f"[roles] names no host for {role}", next="\n".join(ways))
         if len(having) > 1 and role in _ONE:
             raise UsageError(f"[roles] {role} names {len(having)} hosts", why=_ONE[role], next="name one of them")
         if role == "store":
             spread_store(len(having), values.get("store.engine", "minio"), values.get("store.drives") or ())
+
+
+def _ways(role: str) -> list[str]:
+    """How [roles] do without a role."""
+    if role not in _WITHOUT:
+        return []
+    table, _, key = _WITHOUT[role].partition(".")
+    lines = [f'  [{table}] {key} = "external"']
+    lines += ['  [mlflow] serve = "artifacts"'] if role == "database" else []
+    return ["or, where the stack has none of its own, say so in the inventory:", *lines]
+
+
+def superfluous(named: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    """UsageError (64) where a role that the stack does without has a host. `named`: role -> its first host."""
+    for role, host in named.items():
+        if role == "database" and values.get("mlflow.serve") == "artifacts":
+            raise UsageError(
+                f'[roles] database names {host}, and mlflow.serve is "artifacts"',
+                why="a server that passes artifacts on has no database",
+                next="leave database out of [roles]",
+            )
+        if values.get(_WITHOUT.get(role, "")) == "external":
+            raise UsageError(
+                f"[roles] {role} names {host}, and {_WITHOUT[role]} is external",
+                next=f"leave {role} out of [roles]",
+            )
 
 
 _SETS = range(2, 17)

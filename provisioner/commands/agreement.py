@@ -21,13 +21,13 @@ from provisioner.commands.sources import to_make, with_sources
 from provisioner.door import UNKNOWN, Door, decide
 from provisioner.errors import Locked, Refused
 from provisioner.inventory import Part, StackRequest
-from provisioner.placement import spread_store
+from provisioner.placement import spread_store, superfluous
 from provisioner.record import dump_recorded, parse_recorded
 from provisioner.resources.facts import Facts
 from provisioner.settings import Recorded, Settings, effective, with_topology
 from provisioner.steps import Context, ordered, settled
 from provisioner.switches import Switch, moved, switches
-from provisioner.topology import Member, Topology
+from provisioner.topology import ROLES, Member, Topology
 from provisioner.values import dataclass
 
 Renew = Callable[[vault.Vault], vault.Vault]
@@ -126,6 +126,8 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
     settings = effective(request.flags, request.inventory or {}, recorded)
     settings = with_topology(settings, _topology(glances, request, recorded))
     # The record has its say too, and one host without [roles].
+    named = {role: members[0].name for role in ROLES if (members := settings.topology.of(role))}
+    superfluous(named, {key: settings.get(key) for key in ("store.engine", "database.engine", "mlflow.serve")})
     spread_store(len(settings.topology.of("store")), settings.store.engine, settings.store.drives or ())
     settings = settled(
         Context(

@@ -82,8 +82,7 @@ class Converge:
         if checks is not None:
             view = self._change(view, checks)
         else:
-            if view.secrets.to_controller:
-                vault.write_controller(view.secrets.vault)
+            self._keep(view)
             controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
             self.team.tell(LOCKED, *(step.name for step in view.all_steps))
         changed = self.team.meeting.agree(self.team.name, "worked", bool(view.plan), dict)
@@ -161,11 +160,15 @@ class Converge:
                 self.result.changes = []
             # Before the host gets them: a killed run must not lose what it generated. Not before the lock:
             # of two first runs at once only one's secrets come to be.
-            if view.secrets.to_controller:
-                vault.write_controller(view.secrets.vault)
+            self._keep(view)
             view = self._staged(view, holding.owner)
         controller.remember_record(self.request.id, record.dump_recorded(view.settings, self.request.id))
         return view
+
+    def _keep(self, view: View) -> None:
+        """This machine's copy of the secrets, where it is another one."""
+        if view.secrets.to_controller:
+            vault.write_controller(view.secrets.vault)
 
     def _staged(self, view: View, owner: str) -> View:
         """Every change, those that need another host once it is ready. Gives the view that was agreed on."""

@@ -28,8 +28,10 @@ _PARTING = 10.0
 class _Hosts:
     """The hosts of one command. An interrupt ends all of them by closing their connections."""
 
-    def __init__(self, options: Options, work: Work):
+    def __init__(self, options: Options, work: Work, finisher: str = ""):
+        """`finisher`: the command that goes on after an interrupt; empty for the same one again."""
         self._options = options
+        self._finisher = finisher
         self._work = work
         self._lock = threading.Lock()
         self._open: list[Session] = []
@@ -79,7 +81,18 @@ class _Hosts:
         for session in sessions:
             session.close()
         for result in results:
-            _fail(result, _interruption())
+            _fail(result, self._interruption(result))
+
+    def _interruption(self, result: HostResult) -> ProvisionError:
+        following = "run the same command again: it continues from what is there"
+        if self._finisher:
+            following = f"{self._finisher} {result.select}   (continues from what is there)"
+        return ProvisionError(
+            "interrupted",
+            why="a command under way on the host goes on to its end; no file is half-written",
+            next=following,
+            exit=Exit.INTERRUPTED,
+        )
 
     def _one(self, joined: _Joined, number: int) -> None:
         request, result = joined.requests[number], joined.results[number]
@@ -102,7 +115,7 @@ class _Hosts:
             _fail(result, error if isinstance(error, ProvisionError) else _fault(error))
         finally:
             if self._interrupted.is_set():
-                _fail(result, _interruption())
+                _fail(result, self._interruption(result))
             if session is not None:
                 result.connections, result.channels = session.connections, session.channels
                 session.close()
@@ -129,15 +142,6 @@ def _fail(result: HostResult, error: ProvisionError) -> None:
     result.error, result.exit = error, error.exit
 
 
-def _interruption() -> ProvisionError:
-    return ProvisionError(
-        "interrupted",
-        why="a command under way on the host goes on to its end; no file is half-written",
-        next="run the same command again: it continues from what is there",
-        exit=Exit.INTERRUPTED,
-    )
-
-
 def _fault(error: Exception) -> ProvisionError:
     return ProvisionError(
         "a fault of this tool",
@@ -146,10 +150,10 @@ def _fault(error: Exception) -> ProvisionError:
     )
 
 
-def on_each(inventory: Inventory, options: Options, work: Work) -> list[HostResult]:
+def on_each(inventory: Inventory, options: Options, work: Work, finisher: str = "") -> list[HostResult]:
     """`work` on every stack's host, each by its own connection; failures stay with their host, an
     interrupt becomes the error (exit 130) of those that were not done."""
-    return _Hosts(options, work).each(inventory.stacks)
+    return _Hosts(options, work, finisher).each(inventory.stacks)
 
 
 def run(
@@ -158,10 +162,12 @@ def run(
     reporter: Reporter,
     work: Work,
     prepared: Callable[[Inventory], Inventory] = lambda found: found,
+    finisher: str = "",
 ) -> tuple[Exit, Sequence[HostResult]]:
     """A whole command: load the inventory, work, report. Returns the exit code for the process. `prepared`: what is
-    to be known besides before any host is asked."""
+    to be known besides before any host is asked. `finisher`: the command that goes on after an interrupt, where it is
+    not the same one again."""
     begun = time.monotonic()
-    results = on_each(prepared(options.stacks()), options, work)
+    results = on_each(prepared(options.stacks()), options, work, finisher)
     reporter.finished(command, results, time.monotonic() - begun)
     return combined([result.exit for result in results]), results

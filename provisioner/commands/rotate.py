@@ -8,7 +8,8 @@ so that nothing generated is lost: it is newer then, and the next run finishes w
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from provisioner import accounts, secret_kinds, vault
@@ -67,7 +68,8 @@ def rotate(options: Options, reporter: Reporter, name: str) -> Exit:
             result.told.clear()  # it is the stack's, and told once
         rotation.of(wanted)
 
-    return run_on_hosts("secrets rotate", options, reporter, work)[0]
+    # Once more it would be refused until what the first one left is done.
+    return run_on_hosts("secrets rotate", options, reporter, work, finisher="provision")[0]
 
 
 Turn = tuple[str, ...]
@@ -163,6 +165,7 @@ class Rotation(Converge):
     _renewal = "a new value"
     _own = False
     """MLflow keeps the accounts."""
+    _done: list[Planned]
 
     def of(self, turns: Sequence[Turn]) -> None:
         """Every turn, proven; raises what the first failure was, which is taken back by then."""
@@ -179,20 +182,33 @@ class Rotation(Converge):
                 next=f"provision {select(self.request)}",
             )
         turns = self._possible(_makeable(turns, view, select(self.request)), view)
-        self._willing()
-        done: list[Planned] = []
         elsewhere = self.request.secret_sources
-        for groups in self._apart(turns, view):
-            if not any(members(group, view.secrets.vault, elsewhere) for group in groups):
-                raise UsageError(
-                    f"this stack has no {' and no '.join(groups)}",
-                    next=f"provision secrets list {select(self.request)}",
-                )
-            self._rotate(groups, view.secrets.vault)
-            done += self.result.changes
-            view = self._tidy()
-            done += self.result.changes
-        self.result.changes = done
+        left = [turn for turn in turns if any(members(group, view.secrets.vault, elsewhere) for group in turn)]
+        if not left:
+            none = " and no ".join(group for turn in turns for group in turn)
+            raise UsageError(f"this stack has no {none}", next=f"provision secrets list {select(self.request)}")
+        self._willing()
+        with self._counted():
+            for groups in self._apart(left, view):
+                self._rotate(groups, view.secrets.vault)
+                self._count()
+                view = self._tidy()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """What the result has of changes in the end is what all of the turns made, whatever they came to."""
+        self._done = []
+        self._count()
+        try:
+            yield
+        finally:
+            self._count()
+            self.result.changes = self._done
+
+    def _count(self) -> None:
+        """What was changed since the last count is not forgotten with the next look."""
+        self._done += self.result.changes
+        self.result.changes = []
 
     def _possible(self, turns: Sequence[Turn], view: View) -> Sequence[Turn]:
         """`turns` without what cannot be made new on this stack."""
@@ -241,6 +257,7 @@ class Rotation(Converge):
                 logins = [name for name in names if self._own and _is_login(name)]
                 vault.write_controller(returned(before, before, logins))
                 raise
+            self._count()
             self._renew, self._renewal = (lambda secrets: returned(secrets, before, names)), "the earlier value again"
             self._turn()
             raise ProvisionError(
@@ -303,19 +320,17 @@ class Taking(Rotation):
         self._refuse(view)
         if view.plan:
             view = self._change(view)
-        done = self.result.changes
         parts = _grouped(late)
         first, rest = [(each,) for each in parts if each == "store.root"], tuple(g for g in parts if g != "store.root")
-        for groups in self._apart([*first, *([rest] if rest else [])], view):
-            self.atomic = True
-            turn = {group: parts[group] for group in groups}
-            taken = {name: brought[name] for part in turn.values() for name in part if name in brought}
-            self.request = replace(self.request, brought={**self.request.brought, **taken})
-            self._proven(turn, view.secrets.vault)
-            done += self.result.changes
-            view = self._tidy()
-            done += self.result.changes
-        self.result.changes = done
+        with self._counted():
+            for groups in self._apart([*first, *([rest] if rest else [])], view):
+                self.atomic = True
+                turn = {group: parts[group] for group in groups}
+                taken = {name: brought[name] for part in turn.values() for name in part if name in brought}
+                self.request = replace(self.request, brought={**self.request.brought, **taken})
+                self._proven(turn, view.secrets.vault)
+                self._count()
+                view = self._tidy()
         self.result.notes += [note for note in notes if note not in self.result.notes]
 
 

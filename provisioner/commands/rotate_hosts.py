@@ -51,6 +51,8 @@ class Together(Rotation):
     _all: Team | None = None
     _rounds = 0
     _begun = False
+    _kept: vault.Vault | None = None
+    """What a turn makes of this machine's copy."""
     _holds_door = False
 
     def _view(self) -> View:
@@ -131,24 +133,36 @@ class Together(Rotation):
             for group, part in parts.items() if self._holds_door else ():
                 self.result.told += told(group, part, users.get(group, ()), select(self.request))
             return
-        if len(ends) < len(self._all.meeting.names) or any(_lost(error) for error in failed.values()):
-            # The copy here has the new values: where they are not yet, the next run brings them.
+        # The copy here has the new values: where they are not yet, the next run brings them.
+        if len(ends) < len(self._all.meeting.names):
             raise own or self._unfinished(failed)
         if not any(end.begun for end in ends.values()):
-            self._agreed("unchanged", lambda _: vault.write_controller(before))
+            self._agreed("unchanged", lambda _: self._undo(before))
             raise own or Followed("nothing was changed here", why=_who(failed), exit=_first(failed).exit)
+        if any(_lost(error) for error in failed.values()):
+            raise own or self._unfinished(failed)
         self._renew, self._renewal = (lambda secrets: returned(secrets, before, names)), "the earlier value again"
         _, again = self._tried()
         left = {name: end.error for name, end in again.items() if end.error is not None}
         if left or len(again) < len(ends):
             raise self._unfinished(left or failed)
         first = _first(failed)
+        try:
+            self._tidy()
+        except ProvisionError as error:
+            self.result.notes.append(f"what the new value left behind stays for the next run: {error.what}")
         raise ProvisionError(
             f"{', '.join(parts)}: the earlier value is back on every host",
             why="\n".join(filter(None, [_who(failed), first.why])),
             next=first.next,
             exit=first.exit,
         ) from own
+
+    def _undo(self, before: vault.Vault) -> None:
+        """The copy as it was, unless another command has changed it meanwhile."""
+        copy, _ = vault.read_controller(self.request.id)
+        if self._kept is not None and copy == self._kept:
+            vault.write_controller(before)
 
     def _tried(self) -> tuple[ProvisionError | None, Mapping[str, Outcome]]:
         """One turn: what it failed with here, and how it ended on every host."""
@@ -158,6 +172,7 @@ class Together(Rotation):
             self._turn()
         except ProvisionError as failure:
             error = failure
+        self._count()
         ends = self._agreed(f"end-{self._rounds}", dict, Outcome(error, self._begun))
         return error, ends
 
@@ -190,6 +205,11 @@ class Together(Rotation):
             else:
                 self.team.wait_for_leader(PROVEN)
 
+    def _keep(self, view: View) -> None:
+        """New values are kept once every host is ready for them: see `_give`."""
+        if not self.atomic:
+            super()._keep(view)
+
     def _staged(self, view: View, owner: str) -> View:
         if not self.atomic:
             return super()._staged(view, owner)
@@ -198,16 +218,24 @@ class Together(Rotation):
 
     def _give(self, view: View, owner: str) -> None:
         """The new values on this host: first what gives, and once all hosts have that, what takes."""
-        self._everybody("held", lambda _: vault.write_controller(view.secrets.vault))
+
+        def keep(_: object) -> None:
+            if not self.team.meeting.gone():
+                vault.write_controller(view.secrets.vault)
+
+        self._kept = view.secrets.vault
+        self._everybody("held", keep)
         self._begun = True
-        self.result.changes = []
         giving, taking = _parts(view)
         self._part(view, giving, owner)
         self._everybody("given")
         if any(planned.step == "mlflow" for planned in taking.changes):
             servers = [member.name for member in view.settings.topology.of("mlflow")]
             earlier = servers[: servers.index(self.team.name)][-1:]
-            self.team.meeting.wait([f"step:mlflow@{name}" for name in earlier])
+            try:
+                self.team.meeting.wait([f"step:mlflow@{name}" for name in earlier])
+            except ProvisionError as error:
+                raise Followed("nothing more was changed here", why=error.what, exit=error.exit) from error
         self._part(view, taking, owner)
         self.team.tell("mlflow")
 

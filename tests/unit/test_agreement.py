@@ -13,7 +13,7 @@ from provisioner import record, vault
 from provisioner.commands.agreement import Agreed, Company, Glance, Known, agree
 from provisioner.commands.editions import numbered
 from provisioner.commands.meeting import Meeting
-from provisioner.errors import Locked, Refused
+from provisioner.errors import Locked, Refused, UsageError
 from provisioner.inventory import HostRequest, Part, StackRequest
 from provisioner.resources.facts import Facts
 from provisioner.secrets import Secret
@@ -268,6 +268,25 @@ def test_what_somebody_elses_store_or_database_holds_is_not_left_behind(
     assert not [key for key in found("bucket-mlflow", "database.mlflow") if key.startswith("roles.")]
     if seen:
         assert found() == set(), "a first run that failed before it made any"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mlflow.serve": "artifacts"}, 'database names d, and mlflow.serve is "artifacts"'),
+        (
+            {"database.engine": "external", "database.url": "postgresql://d.example/m"},
+            "database names d, and database.engine is external",
+        ),
+        ({"store.engine": "external"}, "store names s, and store.engine is external"),
+    ],
+)
+def test_a_host_for_what_the_record_says_is_elsewhere_is_refused(values: dict[str, Any], words: str) -> None:
+    """The inventory does not say it: it was chosen by --set, once."""
+    before = recorded(Topology(TOPOLOGY.members[2:]), **values)
+    stack = replace(STACK, flags={})
+    with pytest.raises(UsageError, match=words):
+        agreed(stack=stack, **{name: {"record": before} for name in "mp"})
 
 
 def test_tracking_is_added_to_servers_that_only_passed_artifacts_on() -> None:

@@ -82,6 +82,15 @@ def test_a_host_that_connects_after_an_interrupt_is_left_as_it_is(monkeypatch) -
     assert joined.results[0].exit is Exit.INTERRUPTED
 
 
+@pytest.mark.parametrize(("finisher", "words"), [("", "run the same command"), ("provision", "provision --host a ")])
+def test_an_interrupt_tells_the_command_that_goes_on(finisher: str, words: str) -> None:
+    hosts = host._Hosts(Options(), lambda *_: None, finisher)
+    joined = host._Joined(StackRequest("a", HostRequest("a", "a")))
+    hosts.interrupt(joined.results)
+    assert joined.results[0].error is not None
+    assert joined.results[0].error.next.startswith(words)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

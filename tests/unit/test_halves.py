@@ -55,8 +55,10 @@ def test_networks_of_a_database_that_is_not_there_make_no_certificates() -> None
 def test_over_several_hosts_it_needs_no_database_and_takes_none() -> None:
     hosts = {name: Placed(name, (role,)) for name, role in (("s", "store"), ("m", "mlflow"), ("p", "proxy"))}
     judge(hosts, ONLY)
-    with pytest.raises(UsageError, match="no host for database"):
+    with pytest.raises(UsageError, match="no host for database") as caught:
         judge(hosts, {**ONLY, "mlflow.serve": "all"})
+    assert '[mlflow] serve = "artifacts"' in caught.value.next
+    assert '[database] engine = "external"' in caught.value.next
     with pytest.raises(UsageError, match="database names d"):
         judge({**hosts, "d": Placed("d", ("database",))}, ONLY)
 

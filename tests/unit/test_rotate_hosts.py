@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import model
 import pytest
 from model import ModelHost
 from test_commands_converge import Silent, World
@@ -14,8 +15,10 @@ from provisioner import vault
 from provisioner.commands.apply import apply
 from provisioner.commands.options import Options
 from provisioner.commands.rotate import rotate
-from provisioner.errors import Exit, Locked, Unreachable
+from provisioner.errors import Exit, Locked, ProvisionError, Unreachable
 from provisioner.resources.paths import ABSENT, PathProbe
+from provisioner.resources.s3user import FormerLook, UserState
+from provisioner.secrets import Secret
 
 APP, DATA, MORE = "192.0.2.10", "192.0.2.11", "192.0.2.12"
 STORE, SERVER = "unit:seaweedfs.service", "unit:mlflow-server.service"
@@ -73,6 +76,15 @@ def two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Two:
     code, ended = made.again()
     assert code is Exit.OK, [result.error for result in ended.results.values()]
     made.asked = []
+    return made
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Two:
+    """With a second MLflow server."""
+    made = Two(monkeypatch, tmp_path, MORE)
+    code, ended = made.again()
+    assert code is Exit.OK, [result.error for result in ended.results.values()]
     return made
 
 
@@ -228,27 +240,86 @@ def test_a_host_that_is_lost_in_the_middle_gets_the_new_value_with_the_next_run(
     settled(two)
 
 
-def test_one_that_could_not_begin_leaves_this_machine_as_it_was(two: Two) -> None:
+@pytest.mark.parametrize("error", [Locked("somebody else is working on it"), Unreachable("the connection broke")])
+def test_one_that_could_not_begin_leaves_this_machine_as_it_was(two: Two, error: ProvisionError) -> None:
     before = here()
 
-    def busy() -> None:
-        raise Locked("somebody else is working on it")
+    def fail() -> None:
+        raise error
 
-    two.app.on_hold = busy
+    two.app.on_hold = fail
     code, ended = two.rotate("store.user")
     two.app.on_hold = lambda: None
-    assert code is Exit.LOCKED, errors(ended)
+    assert code is error.exit, errors(ended)
     assert here() == before
+    assert "nothing was changed here" in errors(ended)[DATA].what
     settled(two)
 
 
-@pytest.fixture
-def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Two:
-    """With a second MLflow server."""
-    made = Two(monkeypatch, tmp_path, MORE)
+def test_what_another_command_noted_here_meanwhile_stays_where_nothing_began(two: Two) -> None:
+    before, _ = vault.read_controller(APP)
+    assert before is not None
+    noted = vault.changed(before, "account.anna", Secret("a" * 24))
+
+    def meanwhile() -> None:
+        vault.write_controller(noted)
+        raise Locked("somebody else is working on it")
+
+    two.data.on_hold = meanwhile
+    assert two.rotate("store.user")[0] is Exit.LOCKED
+    two.data.on_hold = lambda: None
+    assert vault.read_controller(APP)[0] == noted
+
+
+def test_the_server_after_one_that_was_lost_tells_the_command_that_goes_on(three: Two) -> None:
+    code, ended = rotated_but_for(three, three.app, "store.user")
+    assert code is Exit.UNREACHABLE
+    error = errors(ended)[MORE]
+    assert "not finished on every host" in error.what
+    assert error.next == f"provision --inventory {three.file}"
+
+
+def test_a_change_that_was_taken_back_is_counted_both_ways(two: Two) -> None:
+    two.app.failing_once = {SERVER}
+    two.data.applied = []
+    code, ended = two.rotate("store.user")
+    assert code is Exit.FAILED
+    assert two.data.applied.count("file:s3.json") == 2
+    assert [planned.id for planned in ended.results[DATA].changes] == two.data.applied
+
+
+def test_a_key_that_was_taken_back_is_gone_from_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    two = Two(monkeypatch, tmp_path, engine="minio")
+    code, ended = two.again()
+    assert code is Exit.OK, errors(ended)
+    before = here()
+    monkeypatch.setitem(model.BLANK, FormerLook, UserState(True))  # type: ignore[index]
+    two.app.failing_once = {SERVER}
+    two.data.applied = []
+    code, ended = two.rotate("store.user")
+    assert code is Exit.FAILED, errors(ended)
+    assert here()["store.user.key"][0] == before["store.user.key"][0] != here()["store.user.before"][0]
+    assert two.data.applied[-1] == "store-user-before:mlflow"
+    settled(two)
+
+
+def test_all_of_a_stack_whose_store_is_somebody_elses(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it has an administrator here, whose turn would be the first."""
+    made = Two(monkeypatch, two.file.parent)
+    monkeypatch.setenv("KEY", "k" * 20)
+    monkeypatch.setenv("SECRET", "s" * 40)
+    lines = [line for line in made.file.read_text().splitlines() if not line.startswith(("store =", "engine ="))]
+    lines += ['engine = "external"', 'endpoint = "https://s3.example.com"', "[secrets]"]
+    lines += ['"store.user.key" = { env = "KEY" }', '"store.user.secret" = { env = "SECRET" }', ""]
+    made.file.write_text("\n".join(lines))
+    vault.controller_file(APP).unlink()
     code, ended = made.again()
-    assert code is Exit.OK, [result.error for result in ended.results.values()]
-    return made
+    assert code is Exit.OK, errors(ended)
+    before = here()
+    code, ended = made.rotate("all")
+    assert code is Exit.OK, errors(ended)
+    same = {name for name, entry in here().items() if entry == before.get(name)}
+    assert same == {"store.user.key", "store.user.secret", "tls.root"}
 
 
 def test_of_several_servers_one_takes_the_new_value_after_the_other(three: Two) -> None:
