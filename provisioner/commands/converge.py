@@ -33,7 +33,7 @@ from provisioner.transport.base import Session
 
 LOCKED = "lock"
 PROVEN = "proof"
-_STARTING = 120.0
+STARTING = 120.0
 """Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
 
 
@@ -42,6 +42,8 @@ class Converge:
 
     atomic = False
     """A change that fails takes back those before it."""
+    patience = 0.0
+    """Seconds for which the verification waits until MLflow answers: who took a change back did not."""
 
     def __init__(
         self,
@@ -211,9 +213,13 @@ class Converge:
             collector.ledger.close()
 
     def _verify(self, view: View) -> None:
+        from provisioner.verify.quick import quick
         from provisioner.verify.run import verify
 
+        end = time.monotonic() + self.patience
         with ways(self.team.by_role(view.settings.topology, self.session), view, select(self.request)) as access:
+            while time.monotonic() < end and quick(access.target).unanswered:
+                time.sleep(1)
             outcome = verify(
                 access.target,
                 database=access.database,
@@ -246,7 +252,7 @@ class Converge:
 def _still_starting(view: View) -> float:
     """Seconds for which an unanswered request may mean no more than a server that has just booted."""
     states = [view.seen[look] for look in view.seen if isinstance(look, UnitProbe)]
-    return max([_STARTING - state.since for state in states if state.active == "active"], default=0.0)
+    return max([STARTING - state.since for state in states if state.active == "active"], default=0.0)
 
 
 class Collector:

@@ -17,7 +17,7 @@ from typing import Any
 from provisioner import vault
 from provisioner.commands.agreement import Company
 from provisioner.commands.clients import recent
-from provisioner.commands.converge import LOCKED, PROVEN
+from provisioner.commands.converge import LOCKED, PROVEN, STARTING
 from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import select
@@ -142,6 +142,7 @@ class Together(Rotation):
         if any(_lost(error) for error in failed.values()):
             raise own or self._unfinished(failed)
         self._renew, self._renewal = (lambda secrets: returned(secrets, before, names)), "the earlier value again"
+        self.patience = STARTING
         _, again = self._tried()
         left = {name: end.error for name, end in again.items() if end.error is not None}
         if left or len(again) < len(ends):

@@ -19,6 +19,7 @@ from provisioner.errors import Exit, Locked, ProvisionError, Unreachable
 from provisioner.resources.paths import ABSENT, PathProbe
 from provisioner.resources.s3user import FormerLook, UserState
 from provisioner.secrets import Secret
+from provisioner.verify.quick import Quick
 
 APP, DATA, MORE = "192.0.2.10", "192.0.2.11", "192.0.2.12"
 STORE, SERVER = "unit:seaweedfs.service", "unit:mlflow-server.service"
@@ -207,6 +208,15 @@ def test_after_a_red_verification_both_have_the_earlier_value(two: Two, monkeypa
     assert code is Exit.VERIFY, errors(ended)
     assert here()["store.user.key"][0] == before["store.user.key"][0]
     settled(two)
+
+
+def test_what_was_taken_back_is_proven_once_mlflow_answers_again(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    two.app.failing_once = {SERVER}
+    starting = iter([Quick(False, 0.0, "502", unanswered=True)] * 2)
+    two.quick = lambda: next(starting, Quick(True, 1.0, ""))
+    monkeypatch.setattr("provisioner.commands.converge.time.sleep", lambda seconds: None)
+    two.rotate("database.password")
+    assert two.asked[-4:] == ["quick", "quick", "quick", "full"], two.asked
 
 
 def rotated_but_for(two: Two, host: ModelHost, group: str) -> tuple[Exit, Silent]:
