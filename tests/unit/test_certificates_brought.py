@@ -199,7 +199,7 @@ def test_a_renewed_file_is_one_generation_up_and_an_older_one_is_not_taken(files
 
 
 def test_its_end_is_warned_of_and_none_at_all_is_refused(files: Files) -> None:
-    _, said = decided(files(*ROOT.leaf([NAME], until=NOW + timedelta(days=20, hours=1)), ca=ROOT.der))
+    _, said = decided(files(*ROOT.leaf([NAME], until=NOW + timedelta(days=20, hours=12)), ca=ROOT.der))
     assert said == ["the certificate ends in 20 days: renew it and run again"]
     with pytest.raises(Refused) as caught:
         decided("own")
