@@ -29,7 +29,7 @@ def apply(options: Options, reporter: Reporter, steps: Sequence[str] = ()) -> Ex
         from provisioner.commands.converge import Converge
 
         def take(view: View) -> None:
-            from provisioner.commands.rotate import Taking
+            from provisioner.commands.rotation import Taking
 
             Taking(session, request, result, options, reporter, (), team).of_sources(view)
 

@@ -21,7 +21,7 @@ from provisioner.commands.converge import LOCKED, PROVEN, STARTING
 from provisioner.commands.kept import RECORD_STEP
 from provisioner.commands.meeting import Team
 from provisioner.commands.options import select
-from provisioner.commands.rotate import GROUPS, USERS, Rotation, Turn, returned
+from provisioner.commands.rotation import GROUPS, USERS, Rotation, Turn, returned
 from provisioner.commands.telling import told
 from provisioner.commands.view import View, look
 from provisioner.engine.plan import Plan

@@ -11,7 +11,8 @@ from test_commands_converge import A, Silent, World
 from provisioner import audit, vault
 from provisioner.commands.apply import apply
 from provisioner.commands.options import Options
-from provisioner.commands.rotate import GROUPS, chosen, rotate
+from provisioner.commands.rotate import rotate
+from provisioner.commands.rotation import GROUPS, chosen
 from provisioner.errors import Exit, UsageError
 from provisioner.resources.paths import ABSENT, PathProbe
 

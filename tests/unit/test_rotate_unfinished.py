@@ -8,7 +8,7 @@ import pytest
 from test_rotate_hosts import APP, DATA, MORE, Two, errors, here, rotated_but_for, settled, there
 
 from provisioner import vault
-from provisioner.commands.rotate import renewed
+from provisioner.commands.rotation import renewed
 from provisioner.errors import Exit
 from provisioner.resources.s3user import FormerLook
 from provisioner.resources.s3user import UserState as StoreUserState

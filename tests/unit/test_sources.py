@@ -19,7 +19,8 @@ from provisioner.commands.apply import apply
 from provisioner.commands.init import inventory_of
 from provisioner.commands.options import Options
 from provisioner.commands.plan import plan
-from provisioner.commands.rotate import members, rotate
+from provisioner.commands.rotate import rotate
+from provisioner.commands.rotation import members
 from provisioner.commands.sources import bring
 from provisioner.commands.status import status
 from provisioner.commands.user import Password, passwd
