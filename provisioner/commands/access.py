@@ -134,15 +134,13 @@ def _database(roles: Roles, view: View, stack: ExitStack) -> Database:
     from provisioner.steps import dbms
     from provisioner.verify.context import Database
 
-    engine, settings = dbms.of(view.settings), view.settings
-    if dbms.known(settings):
-        way_in = stack.enter_context(roles("database").forward(engine.port))
-        connect = engine.connector(view.context, way_in, settings.database.name)
-    else:
+    settings, engine = view.settings, dbms.installed(view.settings)
+    if engine is None:
         from provisioner.commands.far_rows import connector
 
-        connect = connector(roles("mlflow"), settings.mlflow.version)
-    return Database(connect, *((engine.name, "database") if dbms.known(settings) else ("", "")))
+        return Database(connector(roles("mlflow"), settings.mlflow.version), "", "")
+    way_in = stack.enter_context(roles("database").forward(engine.port))
+    return Database(engine.connector(view.context, way_in, settings.database.name), engine.name, "database")
 
 
 def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[str, Secret]) -> StoreAccess:

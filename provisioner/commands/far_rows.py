@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from provisioner.engine import probe
-from provisioner.engine.quoting import printable, word
+from provisioner.engine.quoting import printable
+from provisioner.resources.remote_database import asking, fragment
 from provisioner.runtime import mlflow as runtime
-from provisioner.runtime import programs
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
@@ -28,12 +28,7 @@ class RunProbe(probe.Probe[tuple[tuple[Any, ...] | None, str]]):
 
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
-        lines = [programs.function("database_look")]
-        for each in probes:
-            python = word(f"{runtime.HOME}/{each.version}/bin/python")
-            words = f"{word(_ENV_FILE)} run {word(each.run)}"
-            lines.append(f"database_look timeout 20 {python} -I - {words} 2>/dev/null || echo '{{}}'")
-        return "\n".join(lines)
+        return fragment(asking(f"{runtime.HOME}/{each.version}", _ENV_FILE, "run", each.run) for each in probes)
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> list[tuple[tuple[Any, ...] | None, str]]:

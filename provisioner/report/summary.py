@@ -310,8 +310,9 @@ def _refused(result: HostResult, width: int) -> list[str]:
 
 
 def failure(host: str, error: ProvisionError, width: int = 80) -> list[str]:
-    """what, why, next: the form of every error."""
-    lines = _labelled("what", f"{host}: {error.what}" if host else error.what, width)
+    """what, why, next: the form of every error; `host` is said once."""
+    named = not host or error.what.startswith(host)
+    lines = _labelled("what", error.what if named else f"{host}: {error.what}", width)
     if error.why:
         lines += _labelled("why", error.why, width)
     if error.detail:

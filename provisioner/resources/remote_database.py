@@ -44,6 +44,17 @@ class RemoteState:
 _NONE = """case $? in 124|137) echo '{"error": "no answer within 20 s"}' ;; *) echo '{}' ;; esac"""
 
 
+def fragment(asked: Iterable[str]) -> str:
+    """sh that asks what `asking` gave, line by line."""
+    return "\n".join([programs.function("database_look"), *asked])
+
+
+def asking(environment: str, *words: str, otherwise: str = "echo '{}'") -> str:
+    """sh in a `fragment`: what the look says in one line, with the driver of `environment`."""
+    python = word(f"{environment}/bin/python")
+    return f"database_look timeout 20 {python} -I - {' '.join(map(word, words))} 2>/dev/null || {otherwise}"
+
+
 @dataclass(frozen=True)
 class RemoteDatabase(ServerLook[RemoteState]):
     """Seen only once the service's environment and its settings are there."""
@@ -58,16 +69,12 @@ class RemoteDatabase(ServerLook[RemoteState]):
 
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
-        lines = [programs.function("database_look")]
+        lines = []
         for p in probes:
-            python = word(f"{p.environment}/bin/python")
-            arguments = f"{word(p.env_file)} {word(p.version_table)} {word(p.database)}"
-            lines.append(
-                f"if [ -x {python} ] && [ -f {word(p.env_file)} ]; then\n"
-                f"  database_look timeout 20 {python} -I - {arguments} 2>/dev/null || {_NONE}\n"
-                "else echo '{}'; fi"
-            )
-        return "\n".join(lines)
+            there = f"[ -x {word(f'{p.environment}/bin/python')} ] && [ -f {word(p.env_file)} ]"
+            ask = asking(p.environment, p.env_file, p.version_table, p.database, otherwise=_NONE)
+            lines.append(f"if {there}; then\n  {ask}\nelse echo '{{}}'; fi")
+        return fragment(lines)
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[RemoteState]:
@@ -113,12 +120,7 @@ class RemoteRows(Probe[tuple[int, int] | None]):
 
     @classmethod
     def fragment(cls, probes: Sequence[Self]) -> str:
-        lines = [programs.function("database_look")]
-        for p in probes:
-            python = word(f"{p.environment}/bin/python")
-            names = f"{word(p.env_file)} rows {word(p.one)} {word(p.other)} {word(p.kept)} {ROWS}"
-            lines.append(f"database_look timeout 20 {python} -I - {names} 2>/dev/null || echo '{{}}'")
-        return "\n".join(lines)
+        return fragment(asking(p.environment, p.env_file, "rows", p.one, p.other, p.kept, str(ROWS)) for p in probes)
 
     @classmethod
     def parse(cls, probes: Sequence[Self], output: bytes) -> Iterable[tuple[int, int] | None]:

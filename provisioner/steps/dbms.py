@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
@@ -59,9 +59,6 @@ class Dbms(Step, Protocol):
     def accounts_uri(self, context: Context, database: str) -> tuple[Secret, Mapping[str, Secret]]:
         """The address for the file of MLflow's accounts, and variables by which the driver gets what is not in it."""
 
-    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
-        """A factory of DB-API connections as MLflow's login, over a forwarded socket; read-only unless it `writes`."""
-
     def rows(self, context: Context, one: str, other: str, kept: str) -> Probe[tuple[int, int] | None]:
         """How many rows two tables of MLflow's database have whose column `kept` says active, up to ROWS."""
 
@@ -69,14 +66,26 @@ class Dbms(Step, Protocol):
         """MiB that the server takes for itself at its start."""
 
 
+class Installed(Dbms, Protocol):
+    """An engine whose server is on a host of the stack."""
+
+    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
+        """A factory of DB-API connections as MLflow's login, over a forwarded socket; read-only unless it `writes`."""
+
+
 def of(settings: Settings) -> Dbms:
     """The engine of these settings."""
     return _engines()[settings.database.engine]
 
 
+def installed(settings: Settings) -> Installed | None:
+    """The engine, where the database is on a host of this stack."""
+    return cast("Installed", of(settings)) if settings.mlflow.tracks and of(settings).provides == "dbms" else None
+
+
 def known(settings: Settings) -> bool:
-    """There is a server to install: the database is on a host of this stack."""
-    return settings.mlflow.tracks and of(settings).provides == "dbms"
+    """There is a server to install."""
+    return installed(settings) is not None
 
 
 def maker(settings: Settings) -> str:

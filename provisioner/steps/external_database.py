@@ -8,8 +8,7 @@ the database where they are missing, and keeps that login nowhere. The role is n
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from provisioner.certificates.material import certificates
@@ -152,9 +151,6 @@ class External:
 
     def accounts_uri(self, context: Context, database: str) -> tuple[Secret, Mapping[str, Secret]]:
         return self.uri(context, database), {}
-
-    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
-        raise NotImplementedError("no forwarded socket leads to it")
 
     def rows(self, context: Context, one: str, other: str, kept: str) -> Probe[tuple[int, int] | None]:
         environment = _ENVIRONMENT.format(context.settings.mlflow.version)

@@ -43,7 +43,49 @@ _WORDS = {
     "old": ("it is too old", "PostgreSQL 12 or newer"),
     "host": ("this server has no Python to ask with", "apt-get install python3   (on the server)"),
     "answer": ("it says no", "look at the database's own log"),
+    "login": (
+        "the role {user} is not there, or has another password",
+        "correct the secret database.password, or as its administrator:\n"
+        "  CREATE ROLE {user} LOGIN PASSWORD '…';   (ALTER ROLE, where it is there)\n"
+        "  CREATE DATABASE {name} OWNER {user};   (where it is not)\n"
+        "or give an administrator's login: database.admin.user, database.admin.password in [secrets]",
+    ),
+    "entry": (
+        "it lets {user} not in from this server",
+        "its administrator adds to pg_hba.conf:  hostssl {name} {user} ADDRESS/32 scram-sha-256   "
+        "(ADDRESS: this server's)",
+    ),
+    "denied": (
+        "{user} may not make tables in {name} ({said})",
+        "as its administrator:\n  ALTER DATABASE {name} OWNER TO {user};\n"
+        "in the database {name}:\n  GRANT USAGE, CREATE ON SCHEMA public TO {user};",
+    ),
+    "superuser": (
+        "{user} is a superuser: whoever gets into MLflow would own the whole server",
+        "as its administrator:\n  ALTER ROLE {user} NOSUPERUSER;   or another role: database.user",
+    ),
+    "encoding": (
+        "{name} is in {said}, MLflow's texts need UTF8",
+        "as its administrator:  CREATE DATABASE another OWNER {user} TEMPLATE template0 ENCODING 'UTF8';",
+    ),
+    "taken": (
+        "the role {user} is there and has another password",
+        "correct the secret database.password, or as its administrator:  ALTER ROLE {user} PASSWORD '…';   "
+        "or another name: database.user",
+    ),
+    "owned": (
+        "the database {name} is there, of {said}, and the role {user} is not",
+        "as its administrator:\n  CREATE ROLE {user} LOGIN PASSWORD '…';\n"
+        "  ALTER DATABASE {name} OWNER TO {user};\nand its password as database.password in [secrets]",
+    ),
+    "rights": (
+        "the administrator that was given may not make the {said}",
+        "ALTER ROLE it CREATEROLE CREATEDB, and where {user} is there already GRANT {user} TO it; "
+        "or make them there and give database.password alone",
+    ),
 }
+"""By the word of the look: what is in the way, and what helps. {name}: the database, {user}: the role, {said}: the
+server's own words."""
 
 
 def findings(told: Told, url: DatabaseUrl, settings: Settings, kept: bytes | None) -> Iterable[Check]:
@@ -51,7 +93,12 @@ def findings(told: Told, url: DatabaseUrl, settings: Settings, kept: bytes | Non
     where, name, user = url.shown, settings.database.name, settings.database.user
     if told.word in ("ok", "missing"):
         if told.word == "missing" and not told.missing:
-            yield _fail(where, told, f"it has no database {name}", _sql(f"CREATE DATABASE {name} OWNER {user}"))
+            yield _fail(
+                where,
+                told,
+                f"it has no database {name}",
+                f"as its administrator:  CREATE DATABASE {name} OWNER {user};",
+            )
             return
         other = kept is not None and told.database is not None and IDENTITY.format(told.database.which).encode() != kept
         if kept is not None and (told.word == "missing" or (told.database and told.database.which and other)):
@@ -68,61 +115,14 @@ def findings(told: Told, url: DatabaseUrl, settings: Settings, kept: bytes | Non
         done = f"the role {user} makes tables in {name}" if told.word == "ok" else "made: " + " and ".join(told.missing)
         yield Check(_ID, _TITLE, "ok", detail=f"{done} at {where}" + (f", {told.version}" if told.version else ""))
         return
-    what, fix = _of(told, name, user)
-    yield _fail(where, told, what, fix)
-
-
-def _of(told: Told, name: str, user: str) -> tuple[str, str]:
-    if told.word == "login":
-        return f"the role {user} is not there, or has another password", (
-            f"correct the secret database.password, or as its administrator:\n"
-            f"  CREATE ROLE {user} LOGIN PASSWORD '…';   (ALTER ROLE, where it is there)\n"
-            f"  CREATE DATABASE {name} OWNER {user};   (where it is not)\n"
-            "or give an administrator's login: database.admin.user, database.admin.password in [secrets]"
-        )
-    if told.word == "entry":
-        return f"it lets {user} not in from this server", (
-            f"its administrator adds to pg_hba.conf:  hostssl {name} {user} ADDRESS/32 scram-sha-256   "
-            "(ADDRESS: this server's)"
-        )
-    if told.word == "denied":
-        return f"{user} may not make tables in {name} ({told.said})", (
-            f"as its administrator:\n  ALTER DATABASE {name} OWNER TO {user};\n"
-            f"in the database {name}:\n  GRANT USAGE, CREATE ON SCHEMA public TO {user};"
-        )
-    if told.word == "superuser":
-        return f"{user} is a superuser: whoever gets into MLflow would own the whole server", (
-            f"as its administrator:\n  ALTER ROLE {user} NOSUPERUSER;   or another role: database.user"
-        )
-    if told.word == "encoding":
-        return f"{name} is in {told.said}, MLflow's texts need UTF8", _sql(
-            f"CREATE DATABASE another OWNER {user} TEMPLATE template0 ENCODING 'UTF8'"
-        )
-    if told.word == "taken":
-        return f"the role {user} is there and has another password", (
-            f"correct the secret database.password, or as its administrator:  ALTER ROLE {user} PASSWORD '…';   "
-            "or another name: database.user"
-        )
-    if told.word == "owned":
-        return f"the database {name} is there, of {told.said}, and the role {user} is not", (
-            f"as its administrator:\n  CREATE ROLE {user} LOGIN PASSWORD '…';\n"
-            f"  ALTER DATABASE {name} OWNER TO {user};\nand its password as database.password in [secrets]"
-        )
-    if told.word == "rights":
-        return f"the administrator that was given may not make the {told.said}", (
-            f"ALTER ROLE it CREATEROLE CREATEDB, and where {user} is there already GRANT {user} TO it; "
-            "or make them there and give database.password alone"
-        )
-    return _WORDS.get(told.word, (told.word, "look at the database's own log"))
+    what, fix = _WORDS.get(told.word, ("{word}", "look at the database's own log"))
+    said = {"name": name, "user": user, "said": told.said, "word": told.word}
+    yield _fail(where, told, what.format(**said), fix.format(**said))
 
 
 def _fail(where: str, told: Told, what: str, fix: str) -> Check:
     said = f" ({told.said})" if told.said and told.said not in what else ""
     return Check(_ID, _TITLE, "fail", detail=f"{where}: {what}{said}", fix=fix)
-
-
-def _sql(statement: str) -> str:
-    return f"as its administrator:  {statement};"
 
 
 def _warnings(told: Told, url: DatabaseUrl, user: str) -> Iterable[Check]:

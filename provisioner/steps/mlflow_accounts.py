@@ -59,7 +59,8 @@ def after(context: Context) -> tuple[Resource, ...]:
 
 def users(context: Context, tried: frozenset[str] = frozenset()) -> Users:
     """The accounts in MLflow; `tried`: those whose password must be the one of the secrets."""
-    engine = dbms.of(context.settings)
+    engine = dbms.installed(context.settings)
+    assert engine is not None, "settings refuse MLflow's accounts with a database elsewhere"
     return Users(
         id="accounts:mlflow",
         operator=accounts.OPERATOR,
