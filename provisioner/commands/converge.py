@@ -37,6 +37,10 @@ STARTING = 120.0
 """Seconds after its start in which MLflow may not answer yet: 10 to 20, 120 without its database."""
 
 
+class _Held(Refused):
+    """Refused for the sake of another host of the stack, which says why."""
+
+
 class Converge:
     """One run on one connected host."""
 
@@ -99,9 +103,11 @@ class Converge:
     def _willing(self) -> None:
         """Nothing is changed on any host of a stack of which one refuses. One that cannot be reached keeps nobody."""
         self.team.meeting.agree(self.team.name, "willing", True, dict)
-        refused = [name for name, error in self.team.meeting.gone().items() if error.exit is Exit.REFUSED]
+        gone = self.team.meeting.gone().items()
+        refused = [name for name, error in gone if error.exit is Exit.REFUSED and not isinstance(error, _Held)]
         if refused:
-            raise Refused("nothing was changed here", why=f"{', '.join(refused)} of the same stack refuses: see there")
+            verb = "refuses" if len(refused) == 1 else "refuse"
+            raise _Held("nothing was changed here", why=f"{', '.join(refused)} of the same stack {verb}: see there")
 
     def _proves(self, view: View) -> bool:
         """Whether all of the stack is here to be asked; what is not is told."""

@@ -10,7 +10,7 @@ from provisioner.engine.quoting import printable, word
 from provisioner.runtime import programs
 from provisioner.values import dataclass
 
-SECONDS = 10
+SECONDS = 20
 
 
 @dataclass(frozen=True)

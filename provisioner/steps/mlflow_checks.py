@@ -37,7 +37,7 @@ class IndexProbe(Probe[str]):
     def fragment(cls, probes: Sequence[Self]) -> str:
         lines = []
         for probe in probes:
-            ask = programs.call("reach_index", pins.UV.package, "10", interpreter=probe.python)
+            ask = programs.call("reach_index", pins.UV.package, "20", interpreter=probe.python)
             lines.append(f"if [ -e {word(probe.path)}/.provision-complete ]; then echo; else\n{ask}\nfi || echo")
         return "\n".join(lines)
 

@@ -67,6 +67,21 @@ class Ran:
         (host,) = self.json["hosts"]
         return dict(host)
 
+    @property
+    def why(self) -> str:
+        """What somebody who only sees that a test failed wants to know, first things first."""
+        if not self.out.startswith("{"):
+            return self.out + self.err
+        hosts = [
+            {
+                "host": host["host"],
+                "error": host.get("error"),
+                "checks": [check for check in host.get("checks", ()) if check["status"] != "ok"],
+            }
+            for host in self.json.get("hosts", ())
+        ]
+        return f"exit {self.code}: {json.dumps(hosts, indent=1)}\n{self.err}\n{self.out}"
+
     def changed(self) -> list[str]:
         return [change["resource"] for change in self.host["changes"]]
 
@@ -219,7 +234,7 @@ def make_stack(engine: str, name: str, address: str, folder: Path, *more: str, *
         reach = ("--host", f"root@{address}", "-i", str(PRIVATE_KEY))
         planned = operator.run("plan", *settings, *more, *reach, "--json", "--exit-code")
         first = operator.run(*settings, *more, *reach, "--json", timeout=FIRST_RUN)
-        assert first.code == 0, first.out + first.err
+        assert first.code == 0, first.why
         yield Stack(lab, engine, operator, settings, planned, first)
 
 

@@ -75,7 +75,7 @@ REFUSED = {
 def test_without_sudos_password_nothing_happens(tight: Site, kind: str) -> None:
     password, words, way = REFUSED[kind]
     ran = tight.run(*ENGINE, "--json", PROVISION_SUDO_PASSWORD=password)
-    assert ran.code == 3, ran.out + ran.err
+    assert ran.code == 3, ran.why
     error = ran.host["error"]
     assert "sudo" in error["what"] + error["why"], error
     assert words in error["what"] + error["why"], error
@@ -101,14 +101,14 @@ def test_a_wrong_key_is_told_and_so_is_a_host_that_is_not_there(tight: Site, tmp
 
 
 def test_a_whole_run_through_sudo_and_without_forwarding(tight: Site, made: Ran) -> None:
-    assert made.code == 0, made.out + made.err
+    assert made.code == 0, made.why
     assert made.host["vantage"] == "direct"
     assert set(made.checks.values()) <= {"ok", "warn"}, made.checks
     assert any(warning.startswith("forwarding: sshd forbids it") for warning in made.host["warnings"])
     # What goes through a forward elsewhere: the database, the store as MLflow's user.
     assert {made.checks[check] for check in ("database-row", "bucket-object", "bucket-policy")} == {"ok"}
     again = tight.run("--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     assert (again.host["connections"], again.host["channels"]) <= (1, 2)
     assert tight.host.check("stat -c '%U %a' /etc/provision/secrets.json").split() == ["root", "600"]
@@ -122,7 +122,7 @@ def test_what_was_broken_is_mended_through_sudo(tight: Site, made: Ran) -> None:
     assert made.code == 0
     tight.host.check("systemctl stop mlflow-server; runuser -u postgres -- psql -qc \"ALTER ROLE mlflow PASSWORD 'x'\"")
     ran = tight.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert {"unit:mlflow-server.service", "role:mlflow"} <= set(ran.changed())
 
 
@@ -207,7 +207,7 @@ def test_a_jump_host_is_gone_through_and_its_key_is_kept_too(bastion: LabHost, t
     through(bastion, tight)
     # Clients do not know this name: the address that they shall use is one of a closed network.
     moved = tight.run("--json", "--set", f'access.names=["{NAME}"]')
-    assert moved.code == 0, moved.out + moved.err
+    assert moved.code == 0, moved.why
     assert moved.host["vantage"] == "ssh"
     assert moved.host["url"] == f"http://{NAME}:5000"
     assert moved.checks["artifact-download"] == "ok"
@@ -215,14 +215,14 @@ def test_a_jump_host_is_gone_through_and_its_key_is_kept_too(bastion: LabHost, t
     assert f"from {BASTION} " in seen
 
     verified = tight.run("verify")
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why
     assert "not proven from a client's network" in verified.out + verified.err
     again = tight.run("--json")
     assert again.changed() == []
     assert again.host["connections"] <= 2
 
     direct = tight.run("--json", "--set", f'access.names=["{TIGHT}"]')
-    assert direct.code == 0, direct.out + direct.err
+    assert direct.code == 0, direct.why
     assert direct.host["vantage"] == "direct", "the address is reached from here, jump or not"
 
 
@@ -231,7 +231,7 @@ def test_a_changed_key_of_the_jump_host_is_refused(bastion: LabHost, tight: Site
     through(bastion, tight)
     hosts.reset("t-bastion")
     ran = tight.run("--json")
-    assert ran.code == 3, ran.out + ran.err
+    assert ran.code == 3, ran.why
     assert BASTION in str(ran.host["error"]) or "bastion" in str(ran.host["error"])
     assert "forget-key" in ran.host["error"]["next"]
     (tight.operator.state.parent / (tight.operator.state.name + ".home") / ".ssh/config").unlink()
@@ -241,7 +241,7 @@ def test_of_several_hosts_the_good_one_is_done(tight: Site, made: Ran) -> None:
     assert made.code == 0
     tight.host.check("systemctl stop nginx")
     ran = tight.run("--json", "--host", f"ops@{NOBODY}")
-    assert ran.code == 3, ran.out + ran.err
+    assert ran.code == 3, ran.why
     by_name = {host["host"]: host for host in ran.json["hosts"]}
     assert by_name[NOBODY]["error"]["what"]
     assert by_name[NOBODY]["changes"] == []
@@ -271,11 +271,11 @@ def test_a_whole_run_on_debian_13_with_rusts_tools(rusty: Site) -> None:
     assert "GNU" not in rusty.host.check("stat --version; mv --version; sha256sum --version")
     assert "sudo-rs" in rusty.host.check("sudo -V 2>&1")
     made = rusty.run(*ENGINE, "--json", timeout=FIRST_RUN)
-    assert made.code == 0, made.out + made.err
+    assert made.code == 0, made.why
     assert set(made.checks.values()) <= {"ok", "warn"}, made.checks
 
     again = rusty.run("--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     assert (again.host["connections"], again.host["channels"]) <= (1, 2)
 
@@ -286,9 +286,9 @@ def test_a_whole_run_on_debian_13_with_rusts_tools(rusty: Site) -> None:
         f"systemctl stop postgresql@{version}-main; rm /etc/nginx/conf.d/provision-mlflow.conf; systemctl daemon-reload"
     )
     broken = rusty.run("verify", "--json")
-    assert broken.code == 5, broken.out + broken.err
+    assert broken.code == 5, broken.why
     mended = rusty.run("--json")
-    assert mended.code == 0, mended.out + mended.err
+    assert mended.code == 0, mended.why
     wanted = {
         "file:mlflow-server.service",
         "file:mlflow.env",

@@ -57,7 +57,7 @@ def test_an_account_is_made_changed_and_ended_and_nothing_else_on_the_host(stack
     files = "find /etc /opt/mlflow -xdev -type f -newer /tmp/before ! -path '/etc/provision/*' | sort"
     stack.on("touch /tmp/before; sleep 0.1")
     made = stack.run("user", "add", "anna", "--json")
-    assert made.code == 0, made.out + made.err
+    assert made.code == 0, made.why
     first = password_of(made)
     assert len(first) >= 24
     assert made.json["env"]["MLFLOW_TRACKING_URI"] == stack.url
@@ -71,7 +71,7 @@ def test_an_account_is_made_changed_and_ended_and_nothing_else_on_the_host(stack
     assert stack.run("secrets", "show", "account.anna").out.strip() == other
 
     gone = stack.run("user", "remove", "anna")
-    assert gone.code == 0, gone.out + gone.err
+    assert gone.code == 0, gone.why
     assert status(stack, "anna", other) == 401
     assert stack.run("user", "remove", "anna").code == 0, "said twice it is no error"
     assert names(stack) == ["mlflow"]
@@ -85,7 +85,7 @@ def test_an_account_is_made_changed_and_ended_and_nothing_else_on_the_host(stack
 
 def test_what_a_client_pastes_logs_in(stack: Stack, tmp_path: Path) -> None:
     made = stack.run("user", "add", "cleo")
-    assert made.code == 0, made.out + made.err
+    assert made.code == 0, made.why
     assert all(line.startswith("export MLFLOW_TRACKING_") for line in made.out.splitlines())
     told = subprocess.run(
         ["sh", "-c", f"{made.out}\ncurl -fsS -u \"$MLFLOW_TRACKING_USERNAME:$MLFLOW_TRACKING_PASSWORD\" "
@@ -159,13 +159,13 @@ def test_the_operators_own_account_gets_another_password_and_is_never_removed(st
     assert stack.run("user", "passwd", "mlflow").code == 0
     assert status(stack, "mlflow", former) == 401
     ran = stack.run("--json", "--verify")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert ran.changed() == []
 
 
 def test_accounts_are_declared_and_a_name_that_is_taken_out_is_told_and_stays(stack: Stack) -> None:
     ran = stack.run("--json", "--set", 'access.users=["dora", "emil"]')
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert "file:nginx-accounts" in ran.changed()
     assert {"dora", "emil"} <= set(names(stack))
     dora = stack.secret("account.dora")
@@ -192,7 +192,7 @@ def test_a_change_that_was_broken_off_anywhere_is_finished_by_the_next(stack: St
         process.send_signal(signal.SIGKILL)
         process.communicate()
         ran = stack.run("user", "add", name, "--json")
-        assert ran.code in {0, 4}, ran.out + ran.err
+        assert ran.code in {0, 4}, ran.why
         if ran.code == 4:
             assert "is there already" in ran.out + ran.err
         assert status(stack, name, stack.secret(f"account.{name}")) == 200
@@ -202,7 +202,7 @@ def test_a_change_that_was_broken_off_anywhere_is_finished_by_the_next(stack: St
         process.send_signal(signal.SIGKILL)
         process.communicate()
         ended = stack.run("user", "remove", name)
-        assert ended.code == 0, ended.out + ended.err
+        assert ended.code == 0, ended.why
         assert name not in stack.on("cat /etc/nginx/provision-mlflow.htpasswd")
     assert stack.run("--json").changed() == []
 

@@ -25,7 +25,7 @@ def front(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Front]:
     auth, tls = request.param
     chosen = ("--set", f"access.auth={auth}", "--set", f"access.tls={'internal' if tls else 'off'}")
     ran = stack.run("--json", *chosen, timeout=400)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     stack.on(": >/var/log/nginx/provision-mlflow.access.log")  # what follows is compared with it
     ear.start(stack.host)
     yield Front(stack, auth, tls, thin=7 if auth == "mlflow" else 1)
@@ -327,7 +327,7 @@ def test_a_bucket_in_front_of_the_servers_name_is_not_asked(user: Signer, other:
 def test_the_host_still_serves_its_own(front: Front) -> None:
     """Nothing of the above has harmed it."""
     verified = front.stack.run("verify", "--json")
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why
 
 
 def test_a_body_that_mlflow_would_hold_in_memory_is_bounded(front: Front) -> None:

@@ -117,7 +117,7 @@ def rows(server: LabHost, database: str, query: str) -> list[list[str]]:
 
 
 def error(ran: Ran) -> dict[str, str]:
-    assert ran.code == 5, ran.out + ran.err
+    assert ran.code == 5, ran.why
     found: dict[str, str] = ran.host["error"]
     return found
 
@@ -125,7 +125,7 @@ def error(ran: Ran) -> dict[str, str]:
 def test_the_connection_check_against_a_bare_server(server: LabHost, operator: Operator) -> None:
     url = f"http://{ADDRESS}:{BARE}"
     ran = check(operator, url)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert (ran.host["url"], ran.host["connections"]) == (url, 0), "no SSH"
     # A bare server refuses the POSTs of its own page, unless the browser runs on the server.
     assert {id for id, status in ran.checks.items() if status != "ok"} == {"browser"}
@@ -140,7 +140,7 @@ def test_the_connection_check_against_a_bare_server(server: LabHost, operator: O
     assert kept == run_id
 
     again = check(operator, url)
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     found = server.check(f"find /srv/{BARE}/mlartifacts -name kept.txt").split()
     assert len(found) == 1, "the run before is gone, with its files"
     assert run_id not in found[0]
@@ -149,7 +149,7 @@ def test_the_connection_check_against_a_bare_server(server: LabHost, operator: O
 def test_the_client_that_users_have_finds_the_same(server: LabHost, operator: Operator, python: str) -> None:
     url = f"http://{ADDRESS}:{BARE}"
     ran = check(operator, url, "--client", python, "--experiment", "of the client")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert set(ran.checks.values()) == {"ok"}, ran.host["checks"]
     assert ran.host["run"].startswith(f"{url}/#/experiments/")
     (first,) = (each for each in ran.host["checks"] if each["id"] == "client")
@@ -194,13 +194,13 @@ def test_accounts_a_private_ca_and_a_path_at_once(server: LabHost, operator: Ope
     assert error(deeper)["next"] == f"use the URL {url}"
 
     right = check(operator, url, **trust, **LOGIN)
-    assert right.code == 0, right.out + right.err
+    assert right.code == 0, right.why
     assert set(right.checks.values()) <= {"ok", "warn"}, right.host["checks"]
     assert right.host["run"].startswith(f"{url}/#/experiments/")
 
     # The client reads its files on the host, where the programs are.
     client = check(operator, url, "--client", python, MLFLOW_TRACKING_SERVER_CERT_PATH="/srv/ca.pem", **LOGIN)
-    assert client.code == 0, client.out + client.err
+    assert client.code == 0, client.why
     refused = check(operator, url, "--client", python, MLFLOW_TRACKING_SERVER_CERT_PATH="/srv/ca.pem")
     assert "not let in" in error(refused)["what"]
 
@@ -232,7 +232,7 @@ def test_addresses_that_only_the_client_understands_are_verified_by_it(
     (folder / "labstore-1.0.dist-info/entry_points.txt").write_text("[mlflow.tracking_store]\nlab=labstore:store\n")
     secret = "hush-hush-in-the-address"
     plugged = check(operator, f"lab://me:{secret}@there", "--client", python, "--experiment", "by plugin")
-    assert plugged.code == 0, plugged.out + plugged.err
+    assert plugged.code == 0, plugged.why
     assert secret not in plugged.out + plugged.err
     assert plugged.host["host"] == "lab://there"
     assert plugged.host["run"] is None

@@ -65,7 +65,7 @@ def api(stack: Stack, method: str, path: str) -> dict[str, Any]:
 def kept(stack: Stack) -> Kept:
     """The kept run, with a text among its artifacts."""
     verified = stack.run("verify", "--json")
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why
     url = verified.host["run"]
     run_id = url.rpartition("/")[2]
     run = api(stack, "GET", f"/api/2.0/mlflow/runs/get?run_id={run_id}")["run"]

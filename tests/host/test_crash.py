@@ -56,7 +56,7 @@ def test_a_killed_service_is_back_by_itself_and_the_stack_is_verified(
     # What stood behind it finds it again by itself, too.
     seconds_until(stack, SEARCH, AGAIN["mlflow"])
     verified = stack.run("verify", "--json")
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why
     plan = stack.run("plan", "--json", "--exit-code")
     assert plan.code == 0, plan.out
 
@@ -65,7 +65,7 @@ def test_a_server_that_was_switched_off_and_on_is_verified_without_a_run(stack: 
     stack.host = hosts.reboot(stack.host.name)
     stack.wait()
     verified = stack.run("verify", "--json")
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why
     plan = stack.run("plan", "--json", "--exit-code")
     assert plan.code == 0, plan.out
 
@@ -89,16 +89,16 @@ def test_a_store_never_starts_on_the_empty_mount_point(stack: Stack) -> None:
         assert stack.host.exec(f"systemctl restart {name}").rc != 0
         assert stack.host.exec(f"systemctl is-active {name}").rc != 0
         ran = stack.run("--json")
-        assert ran.code == 4, ran.out + ran.err
+        assert ran.code == 4, ran.why
         assert "is its disk mounted?" in ran.out
         looked = stack.run("status")
         assert (looked.code, f"{data}" in looked.out) == (1, True), "what is wrong can still be looked at"
         alone = stack.run(stack.engine, "--yes")
-        assert alone.code == 4, alone.out + alone.err
+        assert alone.code == 4, alone.why
         assert stack.on(f"find {data} -mindepth 1") == "", "nothing was written to the wrong disk"
     assert stack.on(f"ls -A {data}") == kept
     ran = stack.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert ran.changed() == [f"unit:{name}"]
     assert set(ran.checks.values()) <= {"ok", "warn", "skip"}, ran.checks
 
@@ -108,7 +108,7 @@ def test_a_mark_that_was_removed_is_made_again_beside_the_data(stack: Stack) -> 
     life = stack.lives()[stack.store_unit]
     stack.on(f"rm {data}/.provision-data")
     ran = stack.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert ran.changed() == [f"directory:{stack.engine}-data"]
     assert stack.lives()[stack.store_unit] == life
     stack.on(f"test -f {data}/.provision-data")
@@ -122,11 +122,11 @@ def test_postgresql_never_starts_on_the_empty_mount_point(stack: Stack) -> None:
         seconds_until(stack, f'[ "$(systemctl show -p NRestarts --value {name})" -ge 2 ]', 60)
         assert stack.host.exec(ANSWERS["database"]).rc != 0
         ran = stack.run("--json")
-        assert ran.code == 4, ran.out + ran.err
+        assert ran.code == 4, ran.why
         assert "mount or restore" in ran.out
         assert stack.on(f"find {data} -mindepth 1") == ""
     # It tries again and again: with its disk it comes back by itself.
     seconds_until(stack, ANSWERS["database"], 30)
     seconds_until(stack, SEARCH, 60)
     verified = stack.run("verify", "--json")
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why

@@ -33,7 +33,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for made in make_stack("seaweedfs", f"t-db-{suite}-{LANE}", address, tmp_path_factory.mktemp(suite), suite=suite):
         life = made.lives()
         opened = made.run("--json", *ALLOW)
-        assert opened.code == 0, opened.out + opened.err
+        assert opened.code == 0, opened.why
         assert life["nginx.service"] == made.lives()["nginx.service"]
         yield made
 
@@ -159,7 +159,7 @@ def test_a_rotated_root_is_the_only_one_that_counts_and_nothing_restarts(
 ) -> None:
     life = stack.lives()
     rotated = stack.run("secrets", "rotate", "tls.root", "--json")
-    assert rotated.code == 0, rotated.out + rotated.err
+    assert rotated.code == 0, rotated.why
     assert "certificate verify failed" in asked(stack, client, roots, sslmode="verify-full")
     assert stack.run("env", "--ca", str(tmp_path / "new.pem")).code == 0
     assert asked(stack, client, (tmp_path / "new.pem").read_text(), sslmode="verify-full") == "t|TLSv1.3"
@@ -168,7 +168,7 @@ def test_a_rotated_root_is_the_only_one_that_counts_and_nothing_restarts(
 
 def test_the_url_and_the_database_have_certificates_of_their_own(stack: Stack) -> None:
     on = stack.run("--set", "access.tls=internal", "--json")
-    assert on.code == 0, on.out + on.err
+    assert on.code == 0, on.why
     rows = stack.run("status", "--json").host["certificates"]
     assert sorted(row["of"] for row in rows) == ["PostgreSQL", "the URL"]
     root = own_root(stack)
@@ -179,7 +179,7 @@ def test_the_url_and_the_database_have_certificates_of_their_own(stack: Stack) -
     ):
         assert door.getpeercert(binary_form=True) != database
     off = stack.run("--set", "access.tls=off", "--json")
-    assert off.code == 0, off.out + off.err
+    assert off.code == 0, off.why
     assert shown(stack, root) == database, "the database's stays as it is"
     again = stack.run("--json")
     assert (again.code, again.changed()) == (0, []), again.out
@@ -200,7 +200,7 @@ def test_what_was_altered_is_made_anew(stack: Stack) -> None:
 
 def test_with_nobody_let_in_no_key_is_left_and_nothing_listens(stack: Stack) -> None:
     closed = stack.run("--json", "--set", "database.allow=[]")
-    assert closed.code == 0, closed.out + closed.err
+    assert closed.code == 0, closed.why
     assert stack.host.exec(f"test -e {KEY}").rc == 1
     assert stack.host.exec("test -e /etc/provision/tls/issuer.pem").rc == 1
     assert stack.host.exec("test -e /etc/systemd/system/provision-tls.timer").rc == 1

@@ -71,7 +71,7 @@ def password(user: Operator) -> str:
 
 
 def test_it_ends_with_a_verified_run_and_an_address_that_answers(user: Operator, up: Ran) -> None:
-    assert up.code == 0, up.out + up.err
+    assert up.code == 0, up.why
     assert f"MLflow     http://{ADDRESS}:5000\n" in up.out
     assert f"http://{ADDRESS}:5000/#/experiments/" in up.out
     assert "checks, from this machine" in up.err
@@ -97,7 +97,7 @@ def test_it_says_how_to_go_on(user: Operator, up: Ran) -> None:
 
 def test_again_it_finds_nothing_to_change(user: Operator, up: Ran) -> None:
     again = user.run("demo", "up")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert "nothing to change" in again.out
     assert "is there already" in again.err
 
@@ -105,7 +105,7 @@ def test_again_it_finds_nothing_to_change(user: Operator, up: Ran) -> None:
 def test_a_server_that_is_off_comes_up_again_with_what_it_had(user: Operator, up: Ran) -> None:
     hosts.halt(NAME)
     again = user.run("demo", "up", timeout=FIRST_RUN)
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert "nothing to change" in again.out
 
 

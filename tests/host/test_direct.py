@@ -101,7 +101,7 @@ def test_the_run_ends_verified_as_such_a_client_and_a_second_run_changes_nothing
     assert details["artifact-upload"].endswith("straight into the bucket, with the clients' key")
     assert details["artifact-download"].endswith("straight from the bucket")
     again = stack.run("--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     assert not again.host["checks"], "the short check was enough"
 
@@ -163,7 +163,7 @@ def test_the_clients_key_opens_its_folder_and_nothing_else(
 def test_a_rotated_key_of_the_clients_opens_nothing_more(stack: Stack, client: Client) -> None:
     earlier = told(stack)
     rotated = stack.run("secrets", "rotate", "store.client")
-    assert rotated.code == 0, rotated.out + rotated.err
+    assert rotated.code == 0, rotated.why
     assert "provision env" in rotated.out + rotated.err
     script = (
         "import json, os, boto3, botocore.exceptions\n"
@@ -186,7 +186,7 @@ def test_a_rotated_key_of_the_clients_opens_nothing_more(stack: Stack, client: C
 )
 def test_a_switch_is_refused_with_what_would_have_to_move(stack: Stack, setting: str, words: tuple[str, ...]) -> None:
     run = stack.run("--set", setting, "--json")
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     assert [word for word in words if word not in run.host["error"]["why"]] == []
     assert "docs/switching.md" in run.host["error"]["next"]
     assert run.changed() == []
@@ -209,7 +209,7 @@ def test_by_hand_a_stack_goes_to_proxied_and_keeps_every_run(
         )
     )
     run = stack.run("--set", "artifacts.mode=proxied", "--json", timeout=400)
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert run.checks["artifact-download"] == "ok"
     settings = environment(stack)
     assert "AWS_" not in settings

@@ -111,11 +111,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         started = dict(zip(NAMES, pool.map(lambda name: start(name, ADDRESSES[name]), NAMES), strict=True))
         wrong = inventory(folder / "wrong.toml", ["/srv/d1"])
         refused = operator.run("--inventory", str(wrong), "--json")
-        assert refused.code == 4, refused.out + refused.err
+        assert refused.code == 4, refused.why
         assert all("on the system's disk" in host["error"]["why"] for host in each(refused).values())
         file = inventory(folder / "inventory.toml", ["/mnt/d1"])
         first = operator.run("--inventory", str(file), "--json", timeout=FIRST_RUN)
-        assert first.code == 0, first.out + first.err
+        assert first.code == 0, first.why
         (started["s1"].root / "root/object.sh").write_text(OBJECT)
         yield Stack(started, folder, operator, file, first)
 
@@ -134,13 +134,13 @@ def test_one_run_makes_one_store_of_four_hosts(stack: Stack) -> None:
 
 def test_a_second_run_changes_nothing(stack: Stack) -> None:
     again = stack.run()
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert [host["changes"] for host in each(again).values()] == [[]] * 4
 
 
 def test_other_drives_are_refused_once_there_are_objects(stack: Stack) -> None:
     other = stack.run("--set", 'store.drives=["/mnt/d1","/mnt/d2"]')
-    assert other.code == 4, other.out + other.err
+    assert other.code == 4, other.why
     assert any("second pool" in host["error"]["why"] for host in each(other).values() if host["error"])
 
 
@@ -148,7 +148,7 @@ def test_servers_are_restarted_one_after_the_other(stack: Stack) -> None:
     for host in stack.hosts.values():
         host.check("touch /opt/minio/bin/minio-*")
     again = stack.run()
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert all("unit:minio.service" in [c["resource"] for c in host["changes"]] for host in each(again).values())
     show = "systemctl show -p ActiveEnterTimestampMonotonic --value minio"
     started = [int(host.check(show)) for host in stack.hosts.values()]
@@ -176,7 +176,7 @@ def test_a_host_that_is_replaced_heals(stack: Stack) -> None:
     assert list(drive.iterdir()) == []
     assert stack.operator.run("forget-key", "s4", "--inventory", str(stack.inventory)).code == 0
     made = stack.run(timeout=FIRST_RUN)
-    assert made.code == 0, made.out + made.err
+    assert made.code == 0, made.why
     until(lambda: bool(list(drive.glob("mlflow/second*"))), "its part of an object that was made without it")
     until(lambda: stack.ailing() == {}, "all drives well")
     assert stack.works("get", "first")

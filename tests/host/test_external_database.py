@@ -99,7 +99,7 @@ def provision(operator: Operator, *arguments: str, **options: Any) -> Ran:
 
 def refused(run: Ran, server: LabHost, words: str) -> dict[str, Any]:
     """The one finding of a run that changed nothing."""
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     (failed,) = (check for check in run.host["checks"] if check["status"] == "fail")
     assert words in failed["detail"], failed
     assert failed["fix"]
@@ -143,7 +143,7 @@ def test_without_an_administrator_a_missing_role_is_refused_with_the_statements_
     (tmp_path / "inventory.toml").write_text(INVENTORY, encoding="utf-8")
     alone = Operator(tmp_path / "state", {}, tmp_path)
     run = provision(alone, "--json")
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     assert "database.password" in run.host["error"]["what"]
     assert "[secrets]" in run.host["error"]["next"]
     given = '\n[secrets]\n"database.password" = { env = "THEIRS" }\n'
@@ -162,7 +162,7 @@ def stack(operator: Operator, server: LabHost, theirs: LabHost) -> Ran:
     assert planned.change("database:runs")["reason"] == "absent"
     assert psql(theirs, "SELECT count(*) FROM pg_roles WHERE rolname = 'tracker'") == "0", "a plan makes nothing"
     first = provision(operator, "--json", timeout=FIRST_RUN)
-    assert first.code == 0, first.out + first.err
+    assert first.code == 0, first.why
     return first
 
 
@@ -186,14 +186,14 @@ def test_role_and_database_are_made_with_no_more_rights_than_they_need(
 
 def test_a_second_run_changes_nothing_and_needs_no_administrator(stack: Ran, operator: Operator, folder: Path) -> None:
     again = provision(operator, "--json")
-    assert (again.code, again.changed()) == (0, []), again.out + again.err
+    assert (again.code, again.changed()) == (0, []), again.why
     assert again.host["channels"] <= 2
     (folder / "inventory.toml").rename(folder / "away.toml")
     try:
         alone = provision(operator, "--json")
-        assert (alone.code, alone.changed()) == (0, []), alone.out + alone.err
+        assert (alone.code, alone.changed()) == (0, []), alone.why
         status = provision(operator, "status", "--json")
-        assert status.code == 0, status.out + status.err
+        assert status.code == 0, status.why
         (row,) = (row for row in status.host["data"] if row["what"] == "database")
         assert row["runs"] == 1
         assert provision(operator, "verify", "--json").code == 0
@@ -203,7 +203,7 @@ def test_a_second_run_changes_nothing_and_needs_no_administrator(stack: Ran, ope
 
 def test_its_password_is_not_rotated_here(stack: Ran, operator: Operator) -> None:
     run = provision(operator, "secrets", "rotate", "database.password")
-    assert run.code == 64, run.out + run.err
+    assert run.code == 64, run.why
     assert "ALTER ROLE" in run.err
 
 
@@ -219,7 +219,7 @@ def test_a_password_that_its_administrator_changed_is_taken_from_its_source_once
         assert server.check("cat /etc/mlflow/mlflow.env /etc/provision/secrets.json") == before
         psql(theirs, "ALTER ROLE tracker PASSWORD 'chosen by them'")
         run = provision(operator, "--json", THEIRS="chosen by them")
-        assert run.code == 0, run.out + run.err
+        assert run.code == 0, run.why
         assert run.checks["database-row"] == "ok"
         assert provision(operator, "--json", THEIRS="chosen by them").changed() == []
     finally:
@@ -232,7 +232,7 @@ def test_another_engine_and_another_database_are_refused(
     (folder / "inventory.toml").rename(folder / "away.toml")
     try:
         run = provision(operator, "--set", "database.engine=postgresql", "--json")
-        assert run.code == 4, run.out + run.err
+        assert run.code == 4, run.why
         assert "every table would have to move" in run.host["error"]["why"]
         assert "docs/switching.md" in run.host["error"]["next"]
         # The same name on a server that was set up anew.
@@ -267,4 +267,4 @@ def test_a_database_that_is_only_read_or_away_is_told_as_such(
     finally:
         theirs.check("systemctl start postgresql")
     after = provision(operator, "--json")
-    assert after.code == 0, after.out + after.err
+    assert after.code == 0, after.why

@@ -56,7 +56,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     owner = Operator(tmp_path_factory.mktemp("theirs") / "state")
     with hosts.running(f"t-theirs-{LANE}", STORE, cache=True) as host:
         made = owner.run("seaweedfs", "--set", "store.engine=seaweedfs", *reach(STORE), timeout=FIRST_RUN)
-        assert made.code == 0, made.out + made.err
+        assert made.code == 0, made.why
         lead_out(host)
         names = {"access": "store.root.user", "secret": "store.root.password"}
         yield {name: owner.run("secrets", "show", of, *reach(STORE)).out.strip() for name, of in names.items()}
@@ -95,7 +95,7 @@ def test_what_is_in_the_way_is_one_error_with_its_fix_before_anything_changes(
     operator: Operator, server: LabHost, setting: str, environment: dict[str, str], words: str
 ) -> None:
     run = provision(operator, "--set", setting, "--json", **environment)
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     (failed,) = (check for check in run.host["checks"] if check["status"] == "fail")
     assert words in failed["detail"]
     assert failed["fix"]
@@ -110,7 +110,7 @@ def test_without_its_key_a_run_says_where_the_key_comes_from(
     run = provision(
         Operator(tmp_path / "state"), "--set", "store.engine=external", "--set", f"store.endpoint={ENDPOINT}", "--json"
     )
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     assert "store.user.key" in run.host["error"]["what"]
     assert "[secrets]" in run.host["error"]["next"]
     assert server.exec("ls /etc/provision").rc != 0
@@ -120,7 +120,7 @@ def test_without_its_key_a_run_says_where_the_key_comes_from(
 def stack(operator: Operator, server: LabHost) -> Stack:
     planned = provision(operator, "plan", "--json")
     first = provision(operator, "--json", timeout=FIRST_RUN)
-    assert first.code == 0, first.out + first.err
+    assert first.code == 0, first.why
     return Stack(server, "external", operator, (), planned, first)
 
 
@@ -151,21 +151,21 @@ def test_no_store_runs_on_this_server_and_nothing_leads_to_one(stack: Stack) -> 
 
 def test_a_second_run_changes_nothing_and_does_not_try_the_store_again(stack: Stack, operator: Operator) -> None:
     again = provision(operator, "--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     assert again.host["channels"] <= 2
     # The operator's machine keeps the key: the sources are not needed any more.
     (operator.state.parent / "inventory.toml").rename(operator.state.parent / "away.toml")
     try:
         alone = provision(operator, "--json", STORE_KEY="", STORE_SECRET="")
-        assert (alone.code, alone.changed()) == (0, []), alone.out + alone.err
+        assert (alone.code, alone.changed()) == (0, []), alone.why
     finally:
         (operator.state.parent / "away.toml").rename(operator.state.parent / "inventory.toml")
 
 
 def test_its_key_is_not_rotated_here(stack: Stack, operator: Operator) -> None:
     run = provision(operator, "secrets", "rotate", "store.user", STORE_KEY=operator.env["STORE_KEY"])
-    assert run.code == 64, run.out + run.err
+    assert run.code == 64, run.why
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_another_store_is_refused_with_what_would_have_to_move(
         run = provision(operator, "--set", setting, "--json")
     finally:
         (operator.state.parent / "away.toml").rename(operator.state.parent / "inventory.toml")
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     assert words in run.host["error"]["why"]
     assert "docs/switching.md" in run.host["error"]["next"]
     assert run.changed() == []
@@ -196,7 +196,7 @@ def test_a_store_that_is_away_is_told_with_its_own_name(stack: Stack, operator: 
     store.check("systemctl stop theirs.socket theirs.service")
     try:
         run = provision(operator, "verify", "--json", timeout=300)
-        assert run.code == 5, run.out + run.err
+        assert run.code == 5, run.why
         assert ENDPOINT in json.dumps(run.host)
     finally:
         lead_out(store)

@@ -46,7 +46,7 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 def assert_as_wanted(run: Ran) -> None:
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert run.changed() == []
 
 
@@ -131,7 +131,7 @@ def test_nothing_is_pending_after_the_run(stack: Stack) -> None:
 def test_verify_is_green_and_keeps_one_run(stack: Stack) -> None:
     first, second = stack.run("verify", "--json"), stack.run("verify", "--json")
     for run in (first, second):
-        assert run.code == 0, run.out + run.err
+        assert run.code == 0, run.why
         assert set(run.checks.values()) <= STATUSES
     assert first.host["run"] != second.host["run"]
     found = variables(stack)
@@ -258,7 +258,7 @@ def test_an_imported_secret_reaches_server_and_clients(stack: Stack, operator: O
     assert "pass word" not in imported.out + imported.err
 
     run = stack.run("--json")
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert set(run.changed()) <= {"file:secrets.json", "file:nginx-accounts"}
     assert "file:nginx-accounts" in run.changed()
     found = variables(stack)
@@ -279,7 +279,7 @@ def test_an_imported_secret_reaches_server_and_clients(stack: Stack, operator: O
 
 def test_settings_stick(stack: Stack, operator: Operator) -> None:
     chosen = stack.run("--no-auth", "--set", "access.port=5001", "--set", "mlflow.workers=3", "--json")
-    assert chosen.code == 0, chosen.out + chosen.err
+    assert chosen.code == 0, chosen.why
     expected = {"file:stack.toml", "file:mlflow.env", "file:nginx-site", "unit:mlflow-server.service"}
     assert expected <= set(chosen.changed())
     assert chosen.change("file:nginx-accounts")["action"] == "remove"

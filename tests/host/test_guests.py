@@ -71,7 +71,7 @@ def test_all_that_is_in_the_way_is_told_at_once_and_nothing_is_changed(crowded: 
 
     ran = crowded.run("--json")
 
-    assert ran.code == 4, ran.out + ran.err
+    assert ran.code == 4, ran.why
     failed = {check["id"]: check for check in ran.host["checks"] if check["status"] == "fail"}
     assert sorted(failed) == sorted([*STRANGERS.values(), "foreign-seaweedfs.service"])
     for port, check in STRANGERS.items():
@@ -88,7 +88,7 @@ def test_all_that_is_in_the_way_is_told_at_once_and_nothing_is_changed(crowded: 
     for port in STRANGERS:
         assert f"pid {pids[port]}" in told.out + told.err
     for words in ("FAIL", "Nothing was changed", f"provision --host root@{ADDRESS}"):
-        assert words in told.out + told.err, told.out + told.err
+        assert words in told.out + told.err, told.why
     host.check("systemctl stop 'stranger-*'; rm /lib/systemd/system/seaweedfs.service; systemctl daemon-reload")
 
 
@@ -104,7 +104,7 @@ def test_an_address_that_clients_cannot_use_is_told_with_everything_else(crowded
 
     for command in ((), ("plan",)):
         ran = crowded.operator.run(*command, *reach)
-        assert ran.code == 4, ran.out + ran.err
+        assert ran.code == 4, ran.why
         failed = {check["id"]: check for check in ran.host["checks"] if check["status"] == "fail"}
         assert sorted(failed) == ["address", "port"]
         assert "access.names" in failed["address"]["fix"]
@@ -146,7 +146,7 @@ def test_a_service_that_somebody_set_up_by_hand_is_not_taken_over(
     life = host.check(f"systemctl show -p InvocationID,MainPID {unit}")
     crowded.mark()
     ran = crowded.run(*settings, "--json", "--yes", engine=engine)
-    assert ran.code == 4, ran.out + ran.err
+    assert ran.code == 4, ran.why
     (check,) = [check for check in ran.host["checks"] if check["id"] == f"foreign-{unit}"]
     assert check["status"] == "fail"
     assert f"/etc/systemd/system/{unit}" in check["detail"]
@@ -232,7 +232,7 @@ def furnished(crowded: Crowded) -> Before:
 
 def test_a_guest_is_not_restarted_without_being_told(crowded: Crowded, furnished: Before) -> None:
     ran = crowded.run("--json")
-    assert ran.code == 4, ran.out + ran.err
+    assert ran.code == 4, ran.why
     told = str(ran.host["error"])
     assert "restart" in told
     assert "PostgreSQL was here before" in told
@@ -258,7 +258,7 @@ def joined(crowded: Crowded, widened: Before) -> Ran:
 
 
 def test_guests_get_ours_beside_their_own(crowded: Crowded, widened: Before, joined: Ran) -> None:
-    assert joined.code == 0, joined.out + joined.err
+    assert joined.code == 0, joined.why
     assert set(joined.checks.values()) <= {"ok", "warn"}, joined.checks
     host = crowded.host
     assert theirs(host) == widened.theirs
@@ -281,7 +281,7 @@ def test_their_clients_notice_nothing(crowded: Crowded, joined: Ran) -> None:
     refused = crowded.host.exec(reporter.replace("10.151.0.81", "::1"))
     assert refused.rc != 0
     again = crowded.run("--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     assert (again.host["connections"], again.host["channels"]) <= (1, 2)
 
@@ -292,6 +292,6 @@ def test_a_guest_that_changes_its_own_settings_keeps_them(crowded: Crowded, join
     host.check("sed -i 's/root /expires 1h; root /' /etc/nginx/sites-available/theirs; systemctl reload nginx")
     before = theirs(host)
     ran = crowded.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert ran.changed() == []
     assert theirs(host) == before

@@ -36,7 +36,7 @@ def test_the_run_ends_verified_as_what_it_is_and_a_second_one_changes_nothing(st
     assert {"no-tracking", "artifact-download", "bucket-object", "bucket-policy"} <= set(checks)
     assert {"run", "database-row"}.isdisjoint(checks)
     again = stack.run("--json")
-    assert (again.code, again.changed()) == (0, []), again.out + again.err
+    assert (again.code, again.changed()) == (0, []), again.why
     assert not again.host["checks"], "the short check was enough"
 
 
@@ -44,7 +44,7 @@ def test_there_is_no_database_and_nothing_of_one(stack: Stack) -> None:
     assert stack.on("command -v psql || :") == ""
     assert "database.password" not in stack.on("cat /etc/provision/secrets.json")
     status = stack.run("status", "--json")
-    assert status.code == 0, status.out + status.err
+    assert status.code == 0, status.why
     assert [row["what"] for row in status.host["data"]] == ["store"]
 
 
@@ -83,9 +83,9 @@ def test_health_speaks_for_the_bucket_and_nothing_else_of_mlflow_is_served(stack
 
 def test_a_stack_with_runs_does_not_become_half_of_it_and_tracking_may_be_added(stack: Stack) -> None:
     added = stack.run("--set", "mlflow.serve=all", "--json", timeout=400)
-    assert added.code == 0, added.out + added.err
+    assert added.code == 0, added.why
     assert added.checks["database-row"] == "ok"
     back = stack.run("--set", "mlflow.serve=artifacts", "--json")
-    assert back.code == 4, back.out + back.err
+    assert back.code == 4, back.why
     assert "another tracking server" in back.host["error"]["why"]
     assert stack.run("--set", "mlflow.serve=tracking").code == 64

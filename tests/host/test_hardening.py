@@ -169,17 +169,17 @@ def test_another_sandbox_of_postgresql_is_planned_as_the_restart_that_it_is(stac
     planned = {change["resource"]: change for change in stack.run("plan", "--json").host["changes"]}
     assert planned[f"unit:{unit}"]["interrupts"].startswith(f"restart {unit}")
     ran = stack.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert sorted(ran.changed()) == ["file:postgresql-service", f"unit:{unit}"]
 
 
 def test_a_network_more_is_let_in_without_a_restart(stack: Stack) -> None:
     unit = cluster(stack)
     first = stack.run("--json", "--set", 'database.allow=["10.151.0.0/24"]')
-    assert first.code == 0, first.out + first.err
+    assert first.code == 0, first.why
     life = stack.lives()[unit]
     second = stack.run("--json", "--set", 'database.allow=["10.151.0.0/24", "10.152.0.0/24"]')
-    assert second.code == 0, second.out + second.err
+    assert second.code == 0, second.why
     assert second.change(f"unit:{unit}")["action"] == "reload"
     assert stack.lives()[unit] == life
     allowed = stack.on(f"systemctl show -p IPAddressAllow --value {unit}").split()
@@ -189,7 +189,7 @@ def test_a_network_more_is_let_in_without_a_restart(stack: Stack) -> None:
 
 def test_a_server_that_stays_in_its_stack_still_works(stack: Stack) -> None:
     closed = stack.run("--json", "--set", "mlflow.egress=stack")
-    assert closed.code == 0, closed.out + closed.err
+    assert closed.code == 0, closed.why
     allowed = stack.on("systemctl show -p IPAddressAllow --value mlflow-server").split()
     assert sorted(allowed) == sorted(["127.0.0.0/8", "::1/128", f"{stack.address}/32"])
     assert stack.run("verify").code == 0

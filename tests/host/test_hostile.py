@@ -84,7 +84,7 @@ def refused(operator: Operator, inventory: Path, keys: list[tuple[str, str]], to
 
     ran = operator.run("plan", "--inventory", str(inventory), "--host", "root@10.151.0.89", "--json")
 
-    assert ran.code == 64, ran.out + ran.err
+    assert ran.code == 64, ran.why
     error = ran.json["error"]
     told = f"{error['what']}\n{error['detail']}"
     lines = told.splitlines()
@@ -103,7 +103,7 @@ HOSTS = ["-oProxyCommand=touch /tmp/pwned", "root@$(id)", "a b", "root@10.151.0.
 @pytest.mark.parametrize("host", HOSTS)
 def test_no_host_is_taken_for_something_else(operator: Operator, host: str) -> None:
     ran = operator.run("plan", f"--host={host}")
-    assert ran.code == 64, ran.out + ran.err
+    assert ran.code == 64, ran.why
     assert ran.out == ""
     assert all(c.isprintable() or c == "\n" for c in ran.err), ran.err
     assert not Path("/tmp/pwned").exists()
@@ -123,7 +123,7 @@ SETS = [
 @pytest.mark.parametrize("argument", SETS)
 def test_a_wrong_set_is_one_clear_error(operator: Operator, argument: str) -> None:
     ran = operator.run("plan", "--host", "root@10.151.0.89", "--set", argument)
-    assert ran.code == 64, ran.out + ran.err
+    assert ran.code == 64, ran.why
     assert "--set" in ran.err
     assert "did you mean store.engine" in ran.err or argument != "store.engin=minio"
 
@@ -194,7 +194,7 @@ def test_a_program_that_cannot_run_there_is_refused_before_it_is_sent(
     (tmp_path / "minio").write_bytes(content or arm_binary())
     victim.mark()
     ran = victim.run("minio", "--set", f"store.binary={tmp_path / 'minio'}", "--json")
-    assert ran.code == 4, ran.out + ran.err
+    assert ran.code == 4, ran.why
     (check,) = [check for check in ran.host["checks"] if check["id"] == "minio-binary"]
     assert check["status"] == "fail"
     assert words in check["detail"], check
@@ -206,7 +206,7 @@ def test_a_program_that_is_not_there_is_a_usage_error(victim: Victim, tmp_path: 
     (tmp_path / "empty").touch()
     for path in (tmp_path / "missing", tmp_path, tmp_path / "empty"):
         ran = victim.run("minio", "--set", f"store.binary={path}")
-        assert ran.code == 64, ran.out + ran.err
+        assert ran.code == 64, ran.why
         assert str(path) in ran.err + ran.out
 
 
@@ -272,7 +272,7 @@ def by_url(url: str, sha256: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("path", ["/page/silo.tar.gz", "/half.tar.gz"])
 def test_what_a_broken_mirror_serves_is_never_saved(victim: Victim, mirror: Served, path: str) -> None:
     ran = victim.run(*by_url(mirror.url + path, mirror.archive), "--json")
-    assert ran.code == 1, ran.out + ran.err
+    assert ran.code == 1, ran.why
     error = ran.host["error"]
     assert "sha256" in error["why"], error
     assert "store.binary=" in error["next"], error
@@ -283,7 +283,7 @@ def test_what_a_broken_mirror_serves_is_never_saved(victim: Victim, mirror: Serv
 def test_a_mirror_without_the_file_is_refused_before_anything_changes(victim: Victim, mirror: Served) -> None:
     victim.mark()
     ran = victim.run(*by_url(f"{mirror.url}/nothing.tar.gz", mirror.archive), "--json")
-    assert ran.code == 4, ran.out + ran.err
+    assert ran.code == 4, ran.why
     (check,) = [check for check in ran.host["checks"] if check["id"] == "download"]
     assert check["status"] == "fail"
     assert "404" in check["detail"]
@@ -299,7 +299,7 @@ def installed(victim: Victim, mirror: Served) -> Ran:
 
 
 def test_the_archive_of_a_mirror_gives_the_program_inside(victim: Victim, mirror: Served, installed: Ran) -> None:
-    assert installed.code == 0, installed.out + installed.err
+    assert installed.code == 0, installed.why
     assert victim.host.check("sha256sum </usr/local/bin/minio").split()[0] == mirror.program
     assert victim.host.check("systemctl is-active minio.service").strip() == "active"
     assert mirror.archive[:12] in victim.host.check("readlink -f /usr/local/bin/minio")
@@ -326,7 +326,7 @@ def test_a_newline_in_a_password_is_refused(victim: Victim, installed: Ran, tmp_
         document["secrets"]["login"] = {"value": bad, "generation": 9}
         (tmp_path / "bad.json").write_text(json.dumps(document))
         ran = victim.run("secrets", "import", str(tmp_path / "bad.json"))
-        assert ran.code == 64, ran.out + ran.err
+        assert ran.code == 64, ran.why
         assert "login" in ran.err
         assert bad not in ran.err + ran.out
     assert victim.run("secrets", "list").out == before
@@ -341,17 +341,17 @@ def hostile(victim: Victim, installed: Ran, tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp("secrets") / "hostile.json"
     path.write_text(json.dumps(document))
     imported = victim.run("secrets", "import", str(path))
-    assert imported.code == 0, imported.out + imported.err
+    assert imported.code == 0, imported.why
     return victim.run("--json", "--set", 'mlflow.env.MY_TEXT=it\'s "100 %" $HOME\\', timeout=FIRST_RUN)
 
 
 def test_a_run_with_hostile_passwords_ends_verified(victim: Victim, hostile: Ran) -> None:
-    assert hostile.code == 0, hostile.out + hostile.err
+    assert hostile.code == 0, hostile.why
     assert set(hostile.checks.values()) <= {"ok", "warn"}, hostile.checks
     for name, value in PASSWORDS.items():
         assert victim.run("secrets", "show", name, reveals=True).out == value + "\n"
     again = victim.run("--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     server = victim.host.check("systemctl show -P MainPID mlflow-server.service").strip()
     told = victim.host.check(f"tr '\\0' '\\n' </proc/{server}/environ")

@@ -62,7 +62,7 @@ def holding(host: LabHost, owner: Operator, process: subprocess.Popen[str]) -> s
                 return process
             time.sleep(0.1)
         gave_up = ended(process, 10)
-        assert gave_up.code == 6, gave_up.out + gave_up.err
+        assert gave_up.code == 6, gave_up.why
         assert re.search(r"\S+@\S+, pid \d+, provision, since", gave_up.out + gave_up.err)
         process = owner.start(*arguments(KILLED))
     raise AssertionError("the work of a killed run never ended")
@@ -126,13 +126,13 @@ def test_killed_twice_and_interrupted_once_the_next_run_waits_and_ends_verified(
     assert "run the same command again" in interrupted.err + interrupted.out
 
     last = patient(owner, KILLED)
-    assert last.code == 0, last.out + last.err
+    assert last.code == 0, last.why
     assert set(last.checks.values()) <= {"ok", "warn"}, last.checks
     assert last.checks["artifact-download"] == "ok"
     assert json.loads(secrets_of(owner, KILLED)) == json.loads(begun), "a killed run's secrets were lost"
 
     again = owner.run(*arguments(KILLED), "--json")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     assert again.changed() == []
     assert not working(killed)
     half = killed.check("find /etc /usr/local /opt/mlflow /opt/seaweedfs -name '*.new' -not -path '*/lib/python*'")
@@ -160,7 +160,7 @@ def test_a_stack_that_runs_survives_a_kill_in_the_middle_of_a_repair(killed: Lab
     process.kill()
     process.wait()
     mended = owner.run(*arguments(KILLED), "--json")
-    assert mended.code == 0, mended.out + mended.err
+    assert mended.code == 0, mended.why
     assert killed.check("systemctl show -P MemoryMax mlflow-server.service").strip() == str(3 * 2**30)
     assert owner.run(*arguments(KILLED), "--json").changed() == []
 
@@ -186,7 +186,7 @@ def test_two_operators_at_once_make_one_stack_with_one_set_of_secrets(shared: La
 
     for operator in both:
         again = operator.run(*arguments(SHARED), "--json")
-        assert again.code == 0, again.out + again.err
+        assert again.code == 0, again.why
         assert again.changed() == []
     one, other = (secrets_of(operator, SHARED) for operator in both)
     assert one == other == shared.check("cat /etc/provision/secrets.json")

@@ -61,7 +61,7 @@ def test_a_client_elsewhere_works_with_what_env_says_and_with_nothing_less(
 ) -> None:
     chosen = ("--set", f"access.auth={mode.auth}", "--set", setting(mode.tls, stack, tmp_path))
     switched = stack.run("--json", "--verify", *chosen, timeout=400)
-    assert switched.code == 0, switched.out + switched.err
+    assert switched.code == 0, switched.why
     assert set(switched.checks.values()) == {"ok"}, switched.checks
     again = stack.run("--json")
     assert (again.code, again.changed()) == (0, []), again.out

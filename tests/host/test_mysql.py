@@ -50,7 +50,7 @@ def call(stack: Stack, path: str, fields: dict[str, Any] | None = None, user: st
 def as_wanted(stack: Stack) -> None:
     """A run finds nothing to do."""
     ran = stack.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert ran.changed() == []
 
 
@@ -66,7 +66,7 @@ def test_one_command_makes_it_and_the_test_run_is_in_its_database(mysql: Stack) 
 def test_a_second_run_changes_nothing_with_one_connection_and_two_channels(mysql: Stack) -> None:
     lives = mysql.lives()
     ran = mysql.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert (ran.changed(), ran.host["connections"]) == ([], 1)
     assert ran.host["channels"] <= 2
     assert mysql.lives() == lives
@@ -152,7 +152,7 @@ def test_what_somebody_edited_is_put_back_and_told(mysql: Stack) -> None:
     mysql.on("echo 'max_connections = 999' >>/etc/mysql/mariadb.conf.d/90-provision.cnf")
     assert "database" in mysql.run("verify").err + mysql.run("verify").out
     ran = mysql.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert {"file:mysql-settings", "role:mlflow", "database:mlflow"} <= set(ran.changed())
     why = ran.change("role:mlflow")["reason"]
     for part in ("it may log in from %", "its password differs", "it lacks TRIGGER", "rights beyond"):
@@ -168,7 +168,7 @@ def test_a_stopped_and_masked_server_is_started_again(mysql: Stack) -> None:
     assert told.code == 5
     assert "provision mysql" in told.out + told.err
     ran = mysql.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert "unit:mariadb.service" in ran.changed()
     as_wanted(mysql)
 
@@ -181,7 +181,7 @@ def test_a_setting_that_the_server_would_not_start_with_changes_nothing(mysql: S
     assert "no_such_setting" not in mysql.on("cat /etc/mysql/mariadb.conf.d/90-provision.cnf")
     assert mysql.lives()["mariadb.service"] == lives["mariadb.service"]
     ran = mysql.run("--json", "--set", "database.settings={}")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     as_wanted(mysql)
 
 
@@ -216,7 +216,7 @@ def test_data_that_is_gone_is_not_begun_anew(mysql: Stack) -> None:
 def test_a_new_password_is_on_both_sides_and_the_old_one_opens_nothing(mysql: Stack) -> None:
     before = mysql.secret("database.password")
     ran = mysql.run("secrets", "rotate", "database.password", "--json", timeout=400)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert mysql.secret("database.password") != before
     for host in ("127.0.0.1", "localhost"):
         assert mysql.host.exec(f"MYSQL_PWD={before} mariadb -h {host} -u mlflow -e 'SELECT 1'").rc != 0
@@ -242,7 +242,7 @@ def test_a_rotation_that_fails_on_the_host_brings_the_earlier_password_back(mysq
     mysql.wait()
     assert mysql.host.exec(f"MYSQL_PWD={before} mariadb -h 127.0.0.1 -u mlflow -e 'SELECT 1'").rc == 0
     ran = mysql.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     as_wanted(mysql)
 
 
@@ -260,7 +260,7 @@ def test_a_migration_killed_half_way_is_begun_anew(mysql: Stack) -> None:
     left = int(sql(mysql, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mlflow'"))
     assert 12 <= left < 65
     ran = mysql.run("--json", timeout=600)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert "schema:mlflow" in ran.changed()
     assert set(ran.checks.values()) <= {"ok", "warn"}, ran.checks
     as_wanted(mysql)
@@ -269,7 +269,7 @@ def test_a_migration_killed_half_way_is_begun_anew(mysql: Stack) -> None:
 def test_mlflow_keeps_the_accounts_itself(mysql: Stack) -> None:
     """Its own migrations give two keys one name, which MySQL refuses."""
     ran = mysql.run("--json", "--set", "access.auth=mlflow", timeout=600)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert set(ran.checks.values()) <= {"ok", "warn"}, ran.checks
     assert isinstance(call(mysql, "experiments/search", {"max_results": 1}, user="anna"), dict)
     as_wanted(mysql)
@@ -279,7 +279,7 @@ def test_mlflow_keeps_the_accounts_itself(mysql: Stack) -> None:
         assert time.monotonic() < end
         time.sleep(1)
     ran = mysql.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert "accounts:mlflow" in ran.changed()
     assert isinstance(call(mysql, "experiments/search", {"max_results": 1}), dict)
     assert mysql.secret("database.password") not in mysql.on("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")

@@ -107,14 +107,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
         d, m = pool.map(start, ADDRESSES)
         first = operator.run("--inventory", str(file), "--json", timeout=FIRST_RUN)
-        assert first.code == 0, first.out + first.err
+        assert first.code == 0, first.why
         yield Stack(d, m, operator, file, first)
 
 
 def as_wanted(stack: Stack) -> None:
     """A run finds nothing to do, with one connection and one or two channels to each host."""
     again = stack.run()
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     for name, host in each(again).items():
         assert (name, host["changes"], host["connections"]) == (name, [], 1)
         assert host["channels"] <= 2
@@ -185,7 +185,7 @@ def test_what_somebody_took_away_or_opened_is_put_back(stack: Stack) -> None:
     stack.sql(FAULTS.format(m=ADDRESSES["m"]))
     stack.d.check(f"rm {CERTIFICATE}")
     ran = stack.run()
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert set(changed(ran)["d"]) == {"role:mlflow", "certificate:mysql", "unit:mariadb.service"}
     assert changed(ran)["m"] == {}
     why = changed(ran)["d"]["role:mlflow"]
@@ -199,10 +199,10 @@ def test_a_login_that_is_gone_is_told_and_made_again(stack: Stack) -> None:
     stop = "SELECT CONCAT('KILL ', ID, ';') FROM information_schema.PROCESSLIST WHERE USER = 'mlflow'"
     stack.sql(stack.sql(stop))
     told = stack.run("verify")
-    assert told.code == 5, told.out + told.err
+    assert told.code == 5, told.why
     assert "it lets nobody in from MLflow's host" in told.out
     ran = stack.run()
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert changed(ran) == {"d": {"role:mlflow": f"absent from {ADDRESSES['m']}"}, "m": {}}
     as_wanted(stack)
 
@@ -215,7 +215,7 @@ def test_a_migration_that_ended_half_way_is_begun_anew_over_the_network(stack: S
     )
     stack.sql(f"{anew}{half} INSERT INTO mlflow.alembic_version VALUES ('451aebb31d03')")
     ran = stack.run()
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert {"schema:mlflow", "unit:mlflow-server.service"} <= set(changed(ran)["m"])
     assert "Default" in stack.sql("SELECT name FROM mlflow.experiments").splitlines()
     as_wanted(stack)

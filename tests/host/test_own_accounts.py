@@ -68,7 +68,7 @@ def own(stack: Stack) -> Stack:
     assert stack.run("user", "add", "anna").code == 0
     with watched(stack) as seen:
         ran = stack.run("--json", "--set", "access.auth=mlflow", timeout=400)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert 200 not in seen, "never open on the way"
     assert "accounts:mlflow" in ran.changed()
     assert set(ran.checks.values()) <= {"ok", "warn"}, ran.checks
@@ -129,7 +129,7 @@ def test_a_password_that_a_killed_operator_was_changing_is_the_one_he_has_after_
     process.communicate()
     own.on("flock -w 60 /run/provision/work true", seconds=90)
     ran = own.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     other = own.secret(f"account.{name}")
     assert other != first
     assert status(own, name, other) == 200
@@ -176,7 +176,7 @@ def test_the_operators_password_is_changed_in_mlflow_too_and_what_was_lost_there
         refused = refused + 1 if status(own, "mlflow", own.secret("login")) == 401 else 0
         time.sleep(1)
     ran = own.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert "accounts:mlflow" in ran.changed()
     assert status(own, "mlflow", own.secret("login")) == 200
 
@@ -193,7 +193,7 @@ def test_back_to_nginx_and_nobody_gets_in_on_the_way(own: Stack) -> None:
     """Last: MLflow's accounts are gone then."""
     with watched(own) as seen:
         ran = own.run("--json", "--set", "access.auth=password", timeout=400)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert 200 not in seen
     assert status(own, "anna", own.secret("account.anna")) == 200
     assert status(own, "mlflow", "wrong") == 401
@@ -202,5 +202,5 @@ def test_back_to_nginx_and_nobody_gets_in_on_the_way(own: Stack) -> None:
     removed = own.run("user", "remove", "anna")
     assert removed.code == 0
     back = own.run("--json", "--set", "access.auth=mlflow", timeout=400)
-    assert back.code == 0, back.out + back.err
+    assert back.code == 0, back.why
     assert names(own) == ["mlflow"], "an account that was ended is not there again with MLflow's old ones"

@@ -29,7 +29,7 @@ def rebuilt(stack: Stack, before: str) -> Iterator[Stack]:
 
 def test_the_changed_host_key_is_caught_and_the_way_on_is_named(rebuilt: Stack) -> None:
     run = rebuilt.run("--json")
-    assert run.code == 3, run.out + run.err
+    assert run.code == 3, run.why
     error = run.host["error"]
     assert "key" in error["what"]
     assert f"provision forget-key {rebuilt.address}" in error["next"]
@@ -45,7 +45,7 @@ def test_the_same_command_restores_the_stack_with_its_secrets(rebuilt: Stack, be
 
     run = rebuilt.run("--json", timeout=FIRST_RUN)
 
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert set(run.changed()) == set(rebuilt.first.changed())
     assert run.host["run"]
     assert rebuilt.run("env", "--format", "json").out == before
@@ -54,6 +54,6 @@ def test_the_same_command_restores_the_stack_with_its_secrets(rebuilt: Stack, be
     verified = rebuilt.operator.run(
         "verify", "--tracking-uri", found["MLFLOW_TRACKING_URI"], "--json", timeout=120, **found
     )
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why
     again = rebuilt.run("plan", "--json", "--exit-code")
     assert again.code == 0, again.out

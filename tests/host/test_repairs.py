@@ -403,7 +403,7 @@ def test_a_break_is_repaired_and_nothing_else(stack: Stack, words: dict[str, str
 
     run = stack.run("--json")
 
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert sorted(run.changed()) == sorted(filled(each, words) for each in broken.changed), reasons(run)
     for each in broken.words:
         assert filled(each, words) in reasons(run)
@@ -432,7 +432,7 @@ def test_an_edited_module_is_seen_and_put_back_by_a_deep_run_only(stack: Stack) 
 
     run = stack.run("--deep", "--json")
 
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert sorted(run.changed()) == [f"unit:{SERVER}", "venv:mlflow"]
     assert "removed or altered: mlflow" in reasons(run)
     assert stack.run("plan", "--deep", "--json", "--exit-code").code == 0
@@ -463,7 +463,7 @@ def test_host_and_operator_log_the_same_changes_of_a_repair_and_of_a_run_that_fa
 
     stack.on(f"sed -i 's/^MLFLOW_WORKERS=.*/MLFLOW_WORKERS=1/' {MLFLOW_ENV}")
     repair = stack.run("--json")
-    assert repair.code == 0, repair.out + repair.err
+    assert repair.code == 0, repair.why
     there, here = both_logs(stack)
     assert there == here
     assert {line[4] for line in there - before} == {"file:mlflow.env"}
@@ -474,7 +474,7 @@ def test_host_and_operator_log_the_same_changes_of_a_repair_and_of_a_run_that_fa
         f"sed -i '/auth_basic/d' {site}; chmod 0644 {MLFLOW_ENV}; echo 'no such thing;' >/etc/nginx/conf.d/zz.conf"
     )
     failed = stack.run("--json")
-    assert failed.code == 1, failed.out + failed.err
+    assert failed.code == 1, failed.why
     after_there, after_here = both_logs(stack)
     done, told = after_there - there, after_here - here
     assert {line[4] for line in done} == {"file:mlflow.env"}

@@ -86,7 +86,7 @@ def secured(stack: Stack, *more: str) -> None:
     if stack.engine != "seaweedfs":
         pytest.skip("one engine: certificates and accounts do not depend on the store")
     ran = stack.run("--set", "access.tls=internal", *more, "--json", timeout=600)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
 
 
 def root(stack: Stack, path: Path) -> ssl.SSLContext:
@@ -161,7 +161,7 @@ def test_all_secrets_become_new_and_the_old_ones_open_nothing(stack: Stack) -> N
     assert made == 200
     assert stored_key(stack)[0] == "1"
     ran = stack.run("secrets", "rotate", "all", "--json", timeout=600)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     after = values(stack)
     assert not set(before.values()) & set(after.values())
     works(stack)
@@ -181,14 +181,14 @@ def test_a_part_that_fails_takes_the_whole_rotation_back(stack: Stack) -> None:
     before = values(stack)
     stack.on("chmod 0644 /opt/mlflow/current/bin/mlflow")  # it runs, and will not start again
     ran = stack.run("secrets", "rotate", "database.password", "--json", timeout=600)
-    assert ran.code == 1, ran.out + ran.err
+    assert ran.code == 1, ran.why
     assert values(stack) == before
     stack.on("chmod 0755 /opt/mlflow/current/bin/mlflow")
     stack.on("systemctl restart mlflow-server")
     stack.wait()
     works(stack)
     again = stack.run("--json", timeout=300)
-    assert (again.code, again.changed()) == (0, []), again.out + again.err
+    assert (again.code, again.changed()) == (0, []), again.why
 
 
 def test_a_key_that_the_operator_chose_is_taken_whole_or_not_at_all(stack: Stack, tmp_path: Path) -> None:
@@ -196,16 +196,16 @@ def test_a_key_that_the_operator_chose_is_taken_whole_or_not_at_all(stack: Stack
     inventory.write_text('[secrets]\n"store.user.key" = { env = "KEY" }\n')
     before = values(stack)
     taken = stack.run("--inventory", str(inventory), "--json", timeout=600, KEY="chosen-key")
-    assert taken.code == 0, taken.out + taken.err
+    assert taken.code == 0, taken.why
     assert stack.secret("store.user.key") == "chosen-key"
     works(stack)
     assert not store_takes(stack, before["store.user.key"], before["store.user.secret"])
     again = stack.run("--inventory", str(inventory), "--json", timeout=300, KEY="chosen-key")
-    assert (again.code, again.changed()) == (0, []), again.out + again.err
+    assert (again.code, again.changed()) == (0, []), again.why
 
     stack.on("chmod 0644 /opt/mlflow/current/bin/mlflow")  # it runs, and will not start again
     failed = stack.run("--inventory", str(inventory), "--json", timeout=600, KEY="another-key")
-    assert failed.code == 1, failed.out + failed.err
+    assert failed.code == 1, failed.why
     assert stack.secret("store.user.key") == "chosen-key"
     stack.on("chmod 0755 /opt/mlflow/current/bin/mlflow")
     stack.on("systemctl restart mlflow-server")
@@ -229,7 +229,7 @@ def test_an_operator_who_is_killed_leaves_one_working_generation(stack: Stack) -
     assert shown.code == 0, shown.err
     assert opens(stack, json.loads(shown.out)["MLFLOW_TRACKING_PASSWORD"])
     again = stack.run("--verify", "--json", timeout=300)
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     works(stack)
     assert stack.secret("database.password") != before
 
@@ -243,7 +243,7 @@ def test_another_root_is_what_clients_are_told_and_the_address_answers_all_the_w
     assert answer(stack, before, "mlflow", login) == 200
     with asked(stack) as seen:
         ran = stack.run("secrets", "rotate", "tls.root", "--json", timeout=600)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert seen == {401}
     (told,) = (note for note in ran.host["notes"] if "env --ca FILE" in note)
     assert "of late it was used from 10.151.0." in told
@@ -251,7 +251,7 @@ def test_another_root_is_what_clients_are_told_and_the_address_answers_all_the_w
     assert answer(stack, after, "mlflow", login) == 200
     assert answer(stack, before, "mlflow", login) == 0, "the earlier root opens nothing"
     again = stack.run("--verify", "--json", timeout=300)
-    assert (again.code, again.changed()) == (0, []), again.out + again.err
+    assert (again.code, again.changed()) == (0, []), again.why
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
@@ -275,7 +275,7 @@ def test_an_operator_who_is_killed_between_two_roots_leaves_one_that_works(
     stack.wait()
     assert answer(stack, root(stack, tmp_path / "between.pem"), "mlflow", stack.secret("login")) == 200
     ran = stack.run("--verify", "--json", timeout=300)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert answer(stack, root(stack, tmp_path / "after.pem"), "mlflow", stack.secret("login")) == 200
     assert answer(stack, before) == 0
     assert stack.run("--json", timeout=300).changed() == []
@@ -289,7 +289,7 @@ def test_all_become_new_where_mlflow_keeps_the_accounts_and_the_root_is_the_stac
     users = {"mlflow": "login", "anna": "account.anna"}
     before, earlier = root(stack, tmp_path / "before.pem"), {user: stack.secret(name) for user, name in users.items()}
     ran = stack.run("secrets", "rotate", "all", "--json", timeout=900)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert answer(stack, before) == 0
     after = root(stack, tmp_path / "after.pem")
     end = time.monotonic() + 30
@@ -299,7 +299,7 @@ def test_all_become_new_where_mlflow_keeps_the_accounts_and_the_root_is_the_stac
             assert time.monotonic() < end
             time.sleep(0.5)
     again = stack.run("--verify", "--json", timeout=300)
-    assert (again.code, again.changed()) == (0, []), again.out + again.err
+    assert (again.code, again.changed()) == (0, []), again.why
 
 
 def test_a_host_that_differs_and_a_name_that_is_none_are_refused(stack: Stack) -> None:

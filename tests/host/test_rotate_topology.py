@@ -99,7 +99,7 @@ class Two:
             kept = json.loads(host.check("cat /etc/provision/secrets.json"))["secrets"]
             assert {name: each["value"] for name, each in kept.items()} == {name: now[name] for name in kept}
         again = self.run()
-        assert again.code == 0, again.out + again.err
+        assert again.code == 0, again.why
         assert [host["changes"] for host in again.json["hosts"]] == [[], []]
 
 
@@ -122,7 +122,7 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         data, app = pool.map(start, ("data", "app"))
         stack = Two(data, app, engine, operator, file)
         first = stack.run(*store_settings(engine), timeout=FIRST_RUN)
-        assert first.code == 0, first.out + first.err
+        assert first.code == 0, first.why
         yield stack
 
 
@@ -137,7 +137,7 @@ def one_engine(two: Two) -> Two:
 def test_all_become_new_on_both_hosts_and_the_old_ones_open_nothing(two: Two) -> None:
     before = two.secrets()
     ran = two.run("secrets", "rotate", "all")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     after = two.secrets()
     assert {name for name, value in before.items() if after[name] == value} == STAY
     assert not two.opens(before["login"])
@@ -166,7 +166,7 @@ def test_an_operator_who_is_killed_in_the_middle_leaves_what_a_plain_run_finishe
         host.check("flock -w 180 /run/provision/work true", seconds=200)
     assert not two.role_takes(before["database.password"])
     healed = two.run("--verify")
-    assert healed.code == 0, healed.out + healed.err
+    assert healed.code == 0, healed.why
     assert two.secrets()["database.password"] != before["database.password"]
     two.works()
 
@@ -177,7 +177,7 @@ def test_a_server_that_does_not_start_again_brings_the_earlier_values_back_on_bo
     two.app.check(f"cat > {packages}/only.pth", stdin=ONLY_WITH.format(password=before["database.password"]))
     ran = two.run("secrets", "rotate", "database.password")
     two.app.check(f"rm {packages}/only.pth")
-    assert ran.code == 1, ran.out + ran.err
-    assert "the earlier value is back on every host" in ran.out, ran.out + ran.err
+    assert ran.code == 1, ran.why
+    assert "the earlier value is back on every host" in ran.out, ran.why
     assert two.secrets()["database.password"] == before["database.password"]
     two.works()

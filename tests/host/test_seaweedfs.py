@@ -100,7 +100,7 @@ def test_a_port_that_was_closed_is_opened_by_the_next_run(stack: Stack) -> None:
     stack.on(f"systemctl mask -q {SOCKET_UNIT}; systemctl stop {SOCKET_UNIT}")
     assert not connects(stack, 9000)
     ran = stack.run("--json")
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert f"unit:{stack.store_unit}" in ran.changed()
     assert connects(stack, 9000)
     stack.on(f"systemctl kill -s KILL {PROXY_UNIT}")

