@@ -277,7 +277,8 @@ class Collector:
         result, reporter = self._run.result, self._run.reporter
         self.ledger.note(event)
         if isinstance(event, Done | Failed):
-            planned = replace(event.planned, seconds=event.seconds)
+            # One that failed stays planned: what its parts had done was put back.
+            planned = replace(event.planned, seconds=event.seconds if isinstance(event, Done) else None)
             result.changes.append(planned)
             result.step_seconds[planned.step] = result.step_seconds.get(planned.step, 0.0) + event.seconds
         if isinstance(event, Kept):

@@ -215,7 +215,7 @@ def run(
     frames: list[script.Frame] = []
     parts = groups(changes)
     current: list[tuple[Group, float]] = []
-    ends: dict[str, bytes] = {}
+    ends: dict[str, script.Frame] = {}
     applied: dict[str, tuple[Planned, float]] = {}
 
     def on_frame(frame: script.Frame) -> None:
@@ -232,7 +232,7 @@ def run(
         elif frame.kind == "say":
             emit(Said(changes[0].step if not current else current[0][0].items[0].step, _text(frame.data)))
         elif frame.kind in {"failed", "back", "locked"}:
-            ends[frame.kind] = frame.data
+            ends[frame.kind] = frame
         elif frame.kind == "kept":
             emit(Kept(changes[0].step, tuple(_text(frame.data).splitlines())))
         else:
@@ -248,10 +248,11 @@ def run(
     if "failed" in ends:
         _told(applied, _seen(looked, frames), emit)
         group, started = current[0] if current else (parts[0], time.monotonic())
-        detail = _text(ends["failed"])
+        detail = _text(ends["failed"].data)
         for planned in group.items:
             emit(Failed(planned, time.monotonic() - started, detail))
-        raise _failure(session.host, group, detail, _text(ends.get("back", b"")).splitlines())
+        back = _text(ends["back"].data).splitlines() if "back" in ends else []
+        raise _failure(session.host, group, detail, back, ends["failed"].status)
     script.require_end(reader, result.stderr, result.status)
     after = read(looked, frames)
     missed = _told(applied, after, emit)
@@ -303,16 +304,16 @@ def _group(parts: Sequence[Group], key: str) -> Group:
     return parts[int(key[1:])]
 
 
-def _failure(host: str, group: Group, detail: str, back: Sequence[str]) -> ProvisionError:
+def _failure(host: str, group: Group, detail: str, back: Sequence[str], status: int) -> ProvisionError:
     names = ", ".join(p.change.title or p.id for p in group.items)
     restored = f"; put back as they were before: {', '.join(back)}" if back else ""
     hints = [hint for p in group.items if isinstance(p.resource, HostResource) and (hint := p.resource.hint)]
-    said = _said(detail)
-    told = said.get("why") or reason(detail)
+    said, rest = _said(detail)
+    told = said.get("why") or reason(detail) or f"it ended with status {status} and said nothing"
     return ProvisionError(
         f"{group.items[0].step}: {names} failed{restored}",
         why=f"{said['what']}: {told}" if "what" in said and "why" in said else told,
-        detail=detail,
+        detail=rest,
         next=said.get("next")
         or "\n".join([f"{hint}   (on {host})" for hint in hints[:3]])
         or "correct that, then run the same command again: it continues from what is there",
@@ -323,19 +324,22 @@ def _text(data: bytes) -> str:
     return printable(data.decode("utf-8", "replace").replace("\r", "\n"))
 
 
-def _said(text: str) -> dict[str, str]:
-    """What a fragment said itself of its failure: lines that begin with `what`, `why`, `next`.
+def _said(text: str) -> tuple[dict[str, str], str]:
+    """What a fragment said itself of its failure, lines that begin with `what`, `why`, `next`, and all others.
 
     The last `what` and `why` count; several `next` are several lines.
     """
     said: dict[str, str] = {}
+    rest = []
     for line in text.splitlines():
-        word, _, rest = line.partition(" ")
+        word, _, told = line.partition(" ")
         if word in {"what", "why"}:
-            said[word] = rest[:600]
+            said[word] = told[:600]
         elif word == "next":
-            said[word] = f"{said[word]}\n{rest[:300]}" if word in said else rest[:300]
-    return said
+            said[word] = f"{said[word]}\n{told[:300]}" if word in said else told[:300]
+        else:
+            rest.append(line)
+    return said, "\n".join(rest)
 
 
 # What systemd itself says of a unit in its journal; the program's own words tell why.

@@ -10,7 +10,8 @@ A database without tables gets them. One with tables is only moved to another sc
 given (a dump comes first). stdout: `schema BEFORE AFTER`, with `-` for a database that had none;
 stderr, when it fails: one line each of `what`, `why` and `next`.
 Exit codes: 0 the schema is the one wanted · 30 the database does not answer · 31 it refuses the role
-· 32 another version's schema, and `migrate` was not given · 33 the migration failed.
+· 32 another version's schema, and `migrate` was not given · 33 the migration failed
+· 35 tables that MLflow did not make.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ NEXT = {
     31: "the role's password or rights differ from MLflow's settings: run the database step",
     32: "moving it needs a dump first and is the work of an upgrade",
     33: "read the database's own log; what was begun is undone, or taken away by the next run while no table has a row",
+    35: "look whose they are; MLflow wants a database of its own: database.name",
 }
 
 
@@ -89,6 +91,10 @@ def main(arguments: list[str]) -> int:
     if engine.dialect.name == "mysql" and tables and (unfinished or schema.knows(before)) and not _used(engine, tables):
         _drop(engine, sqlalchemy.inspect(engine).get_table_names())
         before, unfinished = None, True
+    if before is None and not unfinished:
+        foreign = sorted(set(tables) - schema.first)
+        named = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
+        return _failed(35, "the database holds tables of something else than MLflow", f"without a version: {named}")
     if not unfinished and "migrate" not in arguments:
         return _failed(32, "the database holds another version's tables", f"schema {before}, wanted {schema.head}")
     try:

@@ -190,6 +190,17 @@ def test_a_failure_says_what_failed_and_the_rest_is_not_begun(places) -> None:
     assert not (places / "b").exists()
 
 
+def test_a_failure_in_a_fragments_own_words_says_them_once_and_one_without_words_its_status(places) -> None:
+    def why(command: str) -> ProvisionError:
+        with pytest.raises(ProvisionError) as caught:
+            run(FakeSession(), [note(places, "a", command=command)])
+        return caught.value
+
+    error = why("echo 'what it broke'; echo 'a log line'; echo 'why of rust'; echo 'next oil it'; exit 3")
+    assert (error.why, error.next, error.detail.strip()) == ("it broke: of rust", "oil it", "a log line")
+    assert why("exit 37").why == "it ended with status 37 and said nothing"
+
+
 def test_a_command_that_fails_in_the_middle_stops_its_fragment(places) -> None:
     with pytest.raises(ProvisionError):
         run(FakeSession(), [note(places, "a", command=f"false; echo x >{places}/a")])
