@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from provisioner import accounts, vault
 from provisioner.certificates.material import trusted
 from provisioner.commands import sources
+from provisioner.commands.account_hosts import Seats, connected, looked_at
 from provisioner.commands.env import shell, variables
-from provisioner.commands.logins import Decide, Wanted, change, changes_of, in_mlflow, looked_at
-from provisioner.commands.options import Options, one_stack, select, session
-from provisioner.commands.view import View
+from provisioner.commands.logins import Decide, Wanted, change
+from provisioner.commands.options import Options, one_stack, select
 from provisioner.errors import Exit, Refused, UsageError
 from provisioner.report.answer import answer
 from provisioner.secrets import Secret, generate
@@ -46,12 +46,13 @@ def add(options: Options, name: str, password: Password) -> Exit:
     """A new account; one that an earlier call only began is finished."""
     account = _named(name)
 
-    def decide(view: View) -> Wanted:
+    def decide(seats: Seats) -> Wanted:
+        view = seats.view
         secret, document = accounts.secret_of(account), view.secrets.vault
         entry = document.live.get(secret)
-        if entry is None and account not in in_mlflow(view):
+        if entry is None and account not in seats.in_mlflow:
             document = vault.changed(document, secret, password.value)
-        elif entry is None or not changes_of(view, document, account):
+        elif entry is None or not seats.lacks(document, account):
             known = f"provision secrets show {secret} {select(view.request)}" if entry else "the one given in MLflow"
             raise Refused(
                 f"the account {account} is there already",
@@ -71,9 +72,9 @@ def passwd(options: Options, name: str, password: Password) -> Exit:
     if (source := request.secret_sources.get(accounts.secret_of(account))) is not None:
         raise sources.refuse(source, select(request))
 
-    def decide(view: View) -> Wanted:
-        secret, document = accounts.secret_of(account), view.secrets.vault
-        before = _live(document, account, view)
+    def decide(seats: Seats) -> Wanted:
+        secret, document = accounts.secret_of(account), seats.view.secrets.vault
+        before = _live(document, account, seats)
         after = vault.changed(document, secret, password.value)
         return Wanted(after, opens=after[secret], refused=before if before != after[secret] else None)
 
@@ -90,12 +91,12 @@ def remove(options: Options, name: str) -> Exit:
             next=f"another password for it:  provision user passwd {account}",
         )
 
-    def decide(view: View) -> Wanted:
-        secret, document = accounts.secret_of(account), view.secrets.vault
+    def decide(seats: Seats) -> Wanted:
+        secret, document = accounts.secret_of(account), seats.view.secrets.vault
         entry = document.entries.get(secret)
         if entry is not None and entry.removed:
             return Wanted(document)
-        before = _live(document, account, view)
+        before = _live(document, account, seats)
         return Wanted(vault.without(document, secret), refused=before)
 
     view = change("user remove", options, account, decide)
@@ -109,16 +110,17 @@ def remove(options: Options, name: str) -> Exit:
 def list_users(options: Options) -> Exit:
     """Every account; no passwords."""
     request = one_stack(options)
-    with session(request, options) as connection:
-        view = looked_at(connection, options)
+    with connected(options) as places:
+        seats = looked_at(places)
+    view = seats.view
     known = accounts.passwords(view.secrets.vault.secrets())
     rows = [
         {"name": name, "operator": name == accounts.OPERATOR, "declared": name in view.settings.access.users}
-        for name in dict.fromkeys((*known, *sorted(in_mlflow(view))))
+        for name in dict.fromkeys((*known, *sorted(seats.in_mlflow)))
     ]
     notes = {accounts.OPERATOR: "the operator's own"}
     notes.update(dict.fromkeys(view.settings.access.users, "named by access.users"))
-    notes.update(dict.fromkeys(in_mlflow(view) - set(known), "made in MLflow"))
+    notes.update(dict.fromkeys(seats.in_mlflow - set(known), "made in MLflow"))
     lines = [f"{row['name']:<20} {notes.get(str(row['name']), '')}".rstrip() for row in rows]
     answer("user list", lines, as_json=options.json, stack=request.id, users=rows)
     return Exit.OK
@@ -128,8 +130,8 @@ def _granted(command: str, options: Options, account: str, password: Password, d
     """Change, and show what a client pastes: with the password where it was generated."""
     made: list[Wanted] = []
 
-    def remembered(view: View) -> Wanted:
-        made[:] = [decide(view)]
+    def remembered(seats: Seats) -> Wanted:
+        made[:] = [decide(seats)]
         return made[0]
 
     view = change(command, options, account, remembered)
@@ -159,17 +161,17 @@ def _named(name: str) -> str:
         raise UsageError("that is no account's name", why=f"expected {error}") from None
 
 
-def _live(document: vault.Vault, account: str, view: View) -> Secret | None:
+def _live(document: vault.Vault, account: str, seats: Seats) -> Secret | None:
     """Its password; None for an account that was made in MLflow. UsageError where there is no such account."""
     entry = document.live.get(accounts.secret_of(account))
-    if entry is None and account in in_mlflow(view):
+    if entry is None and account in seats.in_mlflow:
         return None
     if entry is None:
         there: Sequence[str] = tuple(accounts.passwords(document.secrets()))
         raise UsageError(
             f"no account is called {account}",
             why=f"there are {', '.join(there)}",
-            next=f"provision user add {account} {select(view.request)}",
+            next=f"provision user add {account} {select(seats.view.request)}",
         )
     return entry.value
 

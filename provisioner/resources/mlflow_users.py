@@ -7,26 +7,28 @@ import hashlib
 import http.client
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from provisioner.engine.probe import Look, Probe, Seen
-from provisioner.engine.quoting import printable
+from provisioner.engine.quoting import encode, printable
 from provisioner.engine.resource import Change, ClientResource
 from provisioner.errors import ProvisionError
 from provisioner.resources.forwarded import Connection
 from provisioner.resources.unit import UnitProbe
+from provisioner.runtime import mlflow as runtime
 from provisioner.secrets import Secret
 from provisioner.transport.base import Session
 from provisioner.values import dataclass
 
 TIMEOUT = 15.0
 """Seconds without an answer."""
+_RESET = 90.0
+"""Seconds for the one command that goes to the database: it imports a driver, and the database may be far."""
 _API = "/api/2.0/mlflow/users/"
 _LIMIT = 4 * 2**20
-_SET = "UPDATE users SET password_hash = %s, is_admin = true WHERE username = %s"
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ class Users(ClientResource):
     tried: frozenset[str] = frozenset()
     port: int
     unit: str
-    database_port: int
-    connector: Callable[[Path], Callable[[], Any]] = field(repr=False, compare=False)
-    """For the one thing that the API does not do: the forwarded socket of the database's port gives a factory of
-    connections to where the accounts are kept."""
+    environment: str
+    """Path of MLflow's Python environment, for the one thing that the API does not do."""
+    env_file: str
+    database: str
+    """Where the accounts are kept, on the server that `env_file` names."""
 
     @property
     def key(self) -> UsersLook:
@@ -160,22 +163,26 @@ class Users(ClientResource):
             connection.close()
 
     def _reset(self, session: Session) -> None:
-        """The operator's password, in the database: the API wants the one that is not known."""
-        with session.forward(self.database_port) as way:
-            try:
-                connection = self.connector(way)()
-                try:
-                    with connection.cursor() as cursor:
-                        cursor.execute(_SET, (hashed(self.passwords[self.operator]), self.operator))
-                    connection.commit()
-                finally:
-                    connection.close()
-            except Exception as error:  # each driver has its own
-                raise ProvisionError(
-                    f"the password of {self.operator} could not be set in MLflow's accounts",
-                    why=printable(str(error)).strip()[:300],
-                    next="provision database",
-                ) from None
+        """The operator's password, in the database: the API wants the one that is not known. From this host, as MLflow
+        itself gets there: the database may be on another one."""
+        script = runtime.give_password(
+            self.environment,
+            env_file=self.env_file,
+            database=self.database,
+            account=self.operator,
+            digest=Secret(hashed(self.passwords[self.operator])),
+        )
+        result = session.run(encode(script), timeout=_RESET, limit=65536)
+        told = result.stdout.decode("utf-8", "replace").strip()
+        if told == "set 1":
+            return
+        said = result.stderr.decode("utf-8", "replace").strip() or "no answer"
+        raise ProvisionError(
+            f"the password of {self.operator} could not be set in MLflow's accounts",
+            why=f"there is no account {self.operator}" if told == "set 0" else printable(said)[:300],
+            # A start makes the account where it is not there.
+            next=f"on the server: systemctl restart {self.unit}" if told == "set 0" else "provision database",
+        )
 
 
 def hashed(password: Secret) -> str:

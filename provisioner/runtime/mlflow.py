@@ -58,16 +58,34 @@ def rewrap(venv: str, *, env_file: str, before: tuple[str, int], wanted: tuple[s
     The secrets are in the text: they reach Python on stdin. The service must not run meanwhile. `database`:
     the address that is tried when the one in `env_file` is refused.
     """
-    program = programs.program("rewrap_keys")
-    for name, value in (("CHANGE", repr((before, wanted))), ("DATABASE", repr(database.reveal()))):
-        head, mark, tail = re.split(rf"^({name}\b[^=\n]*= ).*$", program, maxsplit=1, flags=re.MULTILINE)
-        program = f"{head}{mark}{value}{tail}"
+    program = _given("rewrap_keys", CHANGE=(before, wanted), DATABASE=database.reveal())
+    return f"{emit(program)} | {_as_service(venv, env_file, 300, 'provision-rewrap-keys')}"
+
+
+def give_password(venv: str, *, env_file: str, database: str, account: str, digest: Secret) -> str:
+    """A command that gives an account of MLflow's own a password (account_password.py). `digest`: as Werkzeug stores
+    it; it is in the text, and reaches Python on stdin."""
+    program = _given("account_password", ACCOUNT=(account, digest.reveal()), DATABASE=database)
+    return f"{emit(program)} | {_as_service(venv, env_file, 60)}"
+
+
+def _given(name: str, **values: object) -> bytes:
+    """A program of this folder with values in the place of those that stand at its head."""
+    program = programs.program(name)
+    for variable, value in values.items():
+        head, mark, tail = re.split(rf"^({variable}\b[^=\n]*= ).*$", program, maxsplit=1, flags=re.MULTILINE)
+        program = f"{head}{mark}{value!r}{tail}"
+    return program.encode()
+
+
+def _as_service(venv: str, env_file: str, seconds: int, unit: str = "") -> str:
+    """A command: Python of the environment, with a program on stdin and what the service has."""
     options = " ".join(
         f"-p {word(each)}"
         for each in (
             "User=mlflow",
             f"EnvironmentFile={env_file}",
-            "RuntimeMaxSec=300",
+            f"RuntimeMaxSec={seconds}",
             "PrivateTmp=yes",
             "NoNewPrivileges=yes",
             "ProtectSystem=strict",
@@ -75,10 +93,8 @@ def rewrap(venv: str, *, env_file: str, before: tuple[str, int], wanted: tuple[s
             "WorkingDirectory=/",
         )
     )
-    return (
-        f"{emit(program.encode())} | systemd-run --quiet --wait --pipe --collect --unit=provision-rewrap-keys "
-        f"{options} -- {word(venv + '/bin/python')} -I -"
-    )
+    named = f"--unit={unit} " if unit else ""
+    return f"systemd-run --quiet --wait --pipe --collect {named}{options} -- {word(venv + '/bin/python')} -I -"
 
 
 @dataclass(frozen=True)

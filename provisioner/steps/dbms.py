@@ -69,8 +69,8 @@ class Dbms(Step, Protocol):
 class Installed(Dbms, Protocol):
     """An engine whose server is on a host of the stack."""
 
-    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
-        """A factory of DB-API connections as MLflow's login, over a forwarded socket; read-only unless it `writes`."""
+    def connector(self, context: Context, socket: Path, database: str) -> Callable[[], Any]:
+        """A factory of read-only DB-API connections as MLflow's login, over a forwarded socket."""
 
 
 def of(settings: Settings) -> Dbms:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from provisioner.certificates.material import trusted
-from provisioner.engine.check import Check
 from provisioner.engine.resource import Resource
 from provisioner.resources.certificate import HEAD
 from provisioner.resources.file import File
 from provisioner.resources.remote_database import RemoteDatabase, identity
 from provisioner.secret_kinds import own_database
-from provisioner.steps import Context
+from provisioner.steps import Context, own_accounts
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.database_uri import CA
 
@@ -26,11 +23,15 @@ def host(context: Context) -> str:
     return next((member.address for member in context.here.others("database")), "")
 
 
-def look(context: Context, environment: str) -> RemoteDatabase | None:
-    """What MLflow's own environment sees of it; None where the database is on this host."""
-    if not own_database(context.settings):
-        return RemoteDatabase(environment, _ENV_FILE, context.settings.database.name)
-    return RemoteDatabase(environment, _ENV_FILE, context.settings.database.name) if host(context) else None
+def look(context: Context, environment: str, *, accounts: bool = False) -> RemoteDatabase | None:
+    """What MLflow's own environment sees of it, or of the one of its `accounts`; None where the database is on this
+    host."""
+    if own_database(context.settings) and not host(context):
+        return None
+    if accounts:
+        name, table = own_accounts.database(context), own_accounts.VERSION_TABLE
+        return RemoteDatabase(environment, _ENV_FILE, name, table)
+    return RemoteDatabase(environment, _ENV_FILE, context.settings.database.name)
 
 
 def files(context: Context, environment: str) -> list[Resource]:
@@ -40,10 +41,14 @@ def files(context: Context, environment: str) -> list[Resource]:
         return []  # of an external one its own step has them
     root = f"{HEAD.decode()}the root of this stack's own certificates.\n{trusted('internal', context.secrets) or ''}"
     found: list[Resource] = [File(id="file:database-ca", path=CA, content=root.encode())]
-    known = identity(context.seen.get(seen))
-    if known is not None:
-        # Until it is seen nothing says which one it is; what the file says stays.
-        found.append(File(id="file:database.identity", path=IDENTITY, content=known))
+    named: list[tuple[str, RemoteDatabase | None, str]] = [("database", seen, IDENTITY)]
+    if own_accounts.wanted(context):
+        named.append(("accounts", look(context, environment, accounts=True), own_accounts.IDENTITY))
+    for name, asked, path in named:
+        known = identity(context.seen.get(asked)) if asked is not None else None
+        if known is not None:
+            # Until it is seen nothing says which one it is; what the file says stays.
+            found.append(File(id=f"file:{name}.identity", path=path, content=known))
     return found
 
 
@@ -52,14 +57,3 @@ def inputs(context: Context) -> tuple[str, ...]:
     if not own_database(context.settings):
         return (CA,) if context.settings.database.ca else ()
     return (CA,) if host(context) else ()
-
-
-def checks(context: Context) -> Iterable[Check]:
-    if host(context) and context.settings.access.auth == "mlflow":
-        yield Check(
-            "accounts-elsewhere",
-            "login",
-            "fail",
-            detail="MLflow's own accounts want its database on the same host in this version of provision",
-            fix='access.auth = "password", or mlflow and database in [roles] on one host',
-        )

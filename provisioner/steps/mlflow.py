@@ -121,7 +121,7 @@ class Mlflow:
             drop_ins(context),
             Link(id="link:mlflow", path=CURRENT, target=context.settings.mlflow.version, needs=(venv.id,)),
             *_tables(context, venv),
-            *mlflow_accounts.before(context, venv),
+            *mlflow_accounts.before(context, venv, _one_by_one(context)),
             Service(
                 id=f"unit:{UNIT}",
                 unit=UNIT,
@@ -142,7 +142,6 @@ class Mlflow:
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield from checks(context, environment(context), drop_ins(context))
-        yield from far_database.checks(context)
         if leaving(context) and not context.here.holds("proxy"):
             yield Check(
                 "login-elsewhere",
@@ -213,7 +212,10 @@ def _databases(context: Context, venv: PythonEnv) -> tuple[Probe[Any], ...]:
     if not context.settings.mlflow.tracks:
         return ()
     far = far_database.look(context, venv.path)
-    return (far,) if far is not None else tuple(dbms.of(context.settings).servers(context))
+    if far is None:
+        return tuple(dbms.of(context.settings).servers(context))
+    accounts = far_database.look(context, venv.path, accounts=True) if own_accounts.wanted(context) else None
+    return (far, accounts) if accounts is not None else (far,)
 
 
 def _one_by_one(context: Context) -> tuple[str, ...]:

@@ -9,16 +9,18 @@ from provisioner.resources.mlflow_users import Users
 from provisioner.resources.python_env import PythonEnv
 from provisioner.resources.schema import Schema
 from provisioner.runtime import mlflow as runtime
-from provisioner.steps import Context, dbms, mlflow_environment, own_accounts
+from provisioner.steps import Context, dbms, far_database, mlflow_environment, own_accounts
 
 UNIT = "mlflow-server.service"
 _ENVIRONMENT = "/etc/mlflow/mlflow.env"
 
 
-def before(context: Context, venv: PythonEnv) -> tuple[Resource, ...]:
-    """What must be there before a start with accounts of its own; nothing where nginx asks for the login."""
+def before(context: Context, venv: PythonEnv, waits: tuple[str, ...] = ()) -> tuple[Resource, ...]:
+    """What must be there before a start with accounts of its own; nothing where nginx asks for the login.
+    `waits`: what the tables wait for besides the database."""
     if not own_accounts.wanted(context):
         return ()
+    far = far_database.look(context, venv.path, accounts=True)
     return (
         File(
             id="file:mlflow-accounts",
@@ -38,18 +40,20 @@ def before(context: Context, venv: PythonEnv) -> tuple[Resource, ...]:
             id="schema:accounts",
             environment=venv.path,
             env_file=_ENVIRONMENT,
-            server=dbms.of(context.settings).server(context, own_accounts.database(context)),
+            server=far or dbms.of(context.settings).server(context, own_accounts.database(context)),
             head=runtime.ACCOUNTS_HEAD,
             accounts=True,
-            needs=(venv.id, "step:database"),
+            unit=UNIT if far else "",
+            needs=(venv.id, f"step:{dbms.maker(context.settings)}", *waits),
         ),
     )
 
 
 def after(context: Context) -> tuple[Resource, ...]:
-    """The accounts once the server runs; or, where nginx asks for the login, that nothing of theirs stays."""
+    """The accounts once the server runs; or, where nginx asks for the login, that nothing of theirs stays.
+    Of several servers, which have the same accounts, the first is asked."""
     if own_accounts.wanted(context):
-        return (users(context, frozenset(context.renewed)),)
+        return (users(context, frozenset(context.renewed)),) if context.here.first("mlflow") else ()
     head, reason = b"# Written by provision", "MLflow keeps no accounts any more"
     return (
         NoFile(id="file:mlflow-accounts", path=own_accounts.INI, ours=head, reason=reason),
@@ -59,8 +63,6 @@ def after(context: Context) -> tuple[Resource, ...]:
 
 def users(context: Context, tried: frozenset[str] = frozenset()) -> Users:
     """The accounts in MLflow; `tried`: those whose password must be the one of the secrets."""
-    engine = dbms.installed(context.settings)
-    assert engine is not None, "settings refuse MLflow's accounts with a database elsewhere"
     return Users(
         id="accounts:mlflow",
         operator=accounts.OPERATOR,
@@ -69,7 +71,8 @@ def users(context: Context, tried: frozenset[str] = frozenset()) -> Users:
         tried=tried,
         port=mlflow_environment.PORT,
         unit=UNIT,
-        database_port=engine.port,
-        connector=lambda way: engine.connector(context, way, own_accounts.database(context), writes=True),
+        environment=f"{runtime.HOME}/{context.settings.mlflow.version}",
+        env_file=_ENVIRONMENT,
+        database=own_accounts.database(context),
         needs=(f"unit:{UNIT}",),
     )

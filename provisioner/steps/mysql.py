@@ -108,11 +108,11 @@ class Mysql:
         # The driver takes a password from nowhere but the address or a file of its own.
         return self.uri(context, database), {}
 
-    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
+    def connector(self, context: Context, socket: Path, database: str) -> Callable[[], Any]:
         from provisioner.resources.mysql.connect import connector
 
         user, password = context.settings.database.user, context.secrets["database.password"]
-        return connector(socket, database, user, password, writes=writes)
+        return connector(socket, database, user, password)
 
     def rows(self, context: Context, one: str, other: str, kept: str) -> Probe[tuple[int, int] | None]:
         from provisioner.resources.mysql.rows import RowsProbe

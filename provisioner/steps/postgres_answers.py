@@ -72,15 +72,17 @@ class Answers:
         return Secret(uri(context.settings, database, _password(context), far_database.host(context)))
 
     def accounts_uri(self, context: Context, database: str) -> tuple[Secret, Mapping[str, Secret]]:
+        from provisioner.steps import far_database
         from provisioner.steps.database_uri import uri
 
-        return Secret(uri(context.settings, database, None)), {"PGPASSWORD": _password(context)}
+        address = uri(context.settings, database, None, far_database.host(context))
+        return Secret(address), {"PGPASSWORD": _password(context)}
 
-    def connector(self, context: Context, socket: Path, database: str, *, writes: bool = False) -> Callable[[], Any]:
+    def connector(self, context: Context, socket: Path, database: str) -> Callable[[], Any]:
         from provisioner.resources.postgresql.connect import connector
 
         user, password = context.settings.database.user, context.secrets["database.password"]
-        return connector(socket, database, user, password, writes=writes)
+        return connector(socket, database, user, password)
 
     def rows(self, context: Context, one: str, other: str, kept: str) -> Probe[tuple[int, int] | None]:
         from provisioner.resources.postgresql.rows import RowsProbe

@@ -22,6 +22,7 @@ ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     | dict.fromkeys(("second", "third", "fourth"), ("store",)),
     "two-mlflow": {"back": ("store", "database"), "front": ("mlflow", "proxy"), "second": ("mlflow",)},
     "mysql-apart": {"back": ("database",), "front": ("store", "mlflow", "proxy")},
+    "accounts-apart": {"back": ("store", "database", "proxy"), "front": ("mlflow",), "second": ("mlflow",)},
     "external-database": {"back": ("store", "proxy"), "front": ("mlflow",), "second": ("mlflow",)},
 }
 
@@ -33,6 +34,7 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
         "store.sha256": "0" * 64,
     },
     "mysql-apart": {"store.engine": "seaweedfs", "database.engine": "mysql"},
+    "accounts-apart": {"store.engine": "seaweedfs", "access.auth": "mlflow"},
     "external-database": {
         "store.engine": "seaweedfs",
         "database.engine": "external",

@@ -219,3 +219,23 @@ def test_a_migration_that_ended_half_way_is_begun_anew_over_the_network(stack: S
     assert {"schema:mlflow", "unit:mlflow-server.service"} <= set(changed(ran)["m"])
     assert "Default" in stack.sql("SELECT name FROM mlflow.experiments").splitlines()
     as_wanted(stack)
+
+
+def test_mlflow_keeps_accounts_in_a_database_beside_that_of_the_runs(stack: Stack) -> None:
+    assert stack.run("user", "add", "anna").code == 0
+    ran = stack.run("--set", "access.auth=mlflow")
+    assert ran.code == 0, ran.why
+    assert {"role:mlflow", "database:mlflow_auth"} <= set(changed(ran)["d"])
+    assert {"schema:accounts", "file:accounts.identity", "accounts:mlflow"} <= set(changed(ran)["m"])
+    assert stack.sql("SELECT username, is_admin FROM mlflow_auth.users ORDER BY 1") == "anna\t0\nmlflow\t1"
+    grants = stack.sql(f"SHOW GRANTS FOR mlflow@'{ADDRESSES['m']}'")
+    assert "`mlflow\\_auth`.*" in grants or "`mlflow_auth`.*" in grants
+    assert "REQUIRE SSL" in grants
+    as_wanted(stack)
+    # Nobody knows the operator's password any more: it is set where MLflow keeps it, by MLflow's way there.
+    stack.sql("UPDATE mlflow_auth.users SET password_hash = 'x' WHERE username = 'mlflow'")
+    stack.m.check("systemctl restart mlflow-server")
+    mended = stack.run()
+    assert mended.code == 0, mended.why
+    assert changed(mended) == {"d": {}, "m": {"accounts:mlflow": "mlflow has another password"}}
+    as_wanted(stack)

@@ -6,8 +6,11 @@ stranger and bad luck do to them, in an order in which each fault is what the ne
 
 from __future__ import annotations
 
+import base64
 import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -365,3 +368,71 @@ def test_the_same_command_heals_the_stack_once_all_hosts_are_there(stack: Stack)
     assert (stack.operator.state / "provision" / ADDRESSES["u"] / "secrets.json").read_bytes() == before
     again = stack.run("plan", "--exit-code")
     assert again.code == 0, again.why
+
+
+def status(name: str, password: str) -> int:
+    """Of a search at the URL."""
+    token = base64.b64encode(f"{name}:{password}".encode()).decode()
+    url = f"http://{ADDRESSES['u']}:5000/api/2.0/mlflow/experiments/search?max_results=1"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})) as got:
+            return int(got.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def secret(stack: Stack, name: str) -> str:
+    kept = json.loads((stack.operator.state / "provision" / ADDRESSES["u"] / "secrets.json").read_text())
+    return str(kept["secrets"][name]["value"])
+
+
+def test_mlflow_keeps_the_accounts_of_all_its_servers_in_one_database(stack: Stack) -> None:
+    assert stack.run("user", "add", "anna").code == 0
+    ran = stack.run("--set", "access.auth=mlflow")
+    assert ran.code == 0, ran.why
+    found = each(ran)
+    for made in ("schema:accounts", "accounts:mlflow"):
+        assert [name for name, host in found.items() if made in ids(host)] == ["m1"], "once for all"
+    assert "database:mlflow_auth" in ids(found["d"])
+    assert found["u"]["verification"] == "full"
+    anna = secret(stack, "account.anna")
+    assert [status("anna", each) for each in (anna, anna + "x")] == [200, 401]
+    kept = {
+        name: json.loads((host.root / "etc/provision/secrets.json").read_text()) for name, host in stack.hosts.items()
+    }
+    assert [name for name, each in kept.items() if "login" in each["secrets"]] == ["m1", "m2", "u"]
+    again = stack.run()
+    assert [ids(host) for host in each(again).values()] == [[]] * 5
+
+
+def test_an_account_is_changed_on_every_host_and_what_a_kill_left_a_run_finishes(stack: Stack) -> None:
+    lives = {name: stack.hosts[name].check("systemctl show -P InvocationID mlflow-server") for name in ("m1", "m2")}
+    given = stack.run("user", "add", "ben")
+    assert given.code == 0, given.why
+    first = given.json["env"]["MLFLOW_TRACKING_PASSWORD"]
+    assert status("ben", first) == 200
+    killed = stack.operator.start("user", "passwd", "ben", "--inventory", str(stack.inventory))
+    until(lambda: secret(stack, "account.ben") != first, "the new password on this machine")
+    killed.kill()
+    killed.communicate()
+    ran = stack.run()
+    assert ran.code == 0, ran.why
+    assert status("ben", secret(stack, "account.ben")) == 200
+    until(lambda: all(status("ben", first) == 401 for _ in range(8)), "the former password refused by each process")
+    rotated = stack.run("secrets", "rotate", "login")
+    assert rotated.code == 0, rotated.why
+    assert status("mlflow", secret(stack, "login")) == 200
+    assert stack.run("user", "remove", "ben").code == 0
+    listed = stack.run("user", "list")
+    assert [row["name"] for row in listed.json["users"]] == ["mlflow", "anna"]
+    assert [ids(host) for host in each(stack.run()).values()] == [[]] * 5
+    for name, life in lives.items():
+        assert stack.hosts[name].check("systemctl show -P InvocationID mlflow-server") == life
+
+
+def test_mlflow_does_not_cease_to_ask_before_another_host_begins_to(stack: Stack) -> None:
+    before = stack.audit()
+    back = stack.run("--set", "access.auth=password")
+    assert back.code == 4, back.out + back.err
+    assert "before the URL's host" in back.out
+    assert stack.audit() == before

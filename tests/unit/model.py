@@ -178,10 +178,10 @@ class ModelHost:
             return f"{HAD}/{look.name}" in self._paths
         if isinstance(look, RemoteDatabase) and (self.far is None or self.far.off or not self.far.serves):
             return RemoteState(why="connection refused")
+        if isinstance(look, RemoteDatabase) and self.far is not None and look not in self.values:
+            return self.far.values.get(look, RemoteState(RemoteTables(0, "", f"{SYSTEM}:16385")))
         if look in self.values:
             return self.values[look]
-        if isinstance(look, RemoteDatabase):
-            return RemoteState(RemoteTables(0, "", f"{SYSTEM}:16385"))
         if isinstance(look, mysql.ServerProbe) and self.value(InstalledProbe()).flavour:
             return mysql.ServerState(running=True, port=3306, version="10.11.19")
         if isinstance(look, ServerProbe) and look.version in {c.version for c in self.value(ClustersProbe()).found}:
@@ -195,6 +195,8 @@ class ModelHost:
                 self.remove(look.path)
             elif look.read or look.path not in self._paths:
                 self._paths[look.path] = value
+        elif isinstance(look, RemoteDatabase) and self.far is not None:
+            self.far.values[look] = value  # what one server has made the others see
         elif isinstance(look, MarkProbe):
             self.write(f"{HAD}/{look.name}", b"")
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import http.server
 import json
 import re
+import shlex
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ from provisioner.resources.postgresql.database import Database as Made
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
 from provisioner.steps import database, mlflow, mlflow_environment, own_accounts, postgres_access, proxy
+from provisioner.transport.base import Result
 from provisioner.transport.forward import forwarded
 
 OWN = {"access__auth": "mlflow"}
@@ -220,8 +223,9 @@ def users(**more: Any) -> Users:
         operator="mlflow",
         port=5500,
         unit="mlflow-server.service",
-        database_port=5432,
-        connector=lambda way: lambda: None,
+        environment="/opt/mlflow/3.17.2",
+        env_file="/etc/mlflow/mlflow.env",
+        database="mlflow_auth",
         **{"passwords": passwords, **more},
     )
 
@@ -265,6 +269,53 @@ def test_an_operator_who_is_not_let_in_gets_the_password_in_the_database(
     monkeypatch.setattr(Users, "_reset", reset)
     assert bring(session, users()) == "mlflow has another password"
     assert "anna" in there, "what was not seen for that is made as well"
+
+
+class Reset:
+    """A connection that answers one script."""
+
+    def __init__(self, stdout: bytes, stderr: bytes = b""):
+        self.result = Result(stdout, stderr, 0)
+        self.script = b""
+
+    def run(self, script: bytes, **_: Any) -> Result:
+        self.script = script
+        return self.result
+
+
+def test_the_operator_s_password_goes_to_the_database_as_its_hash_and_on_stdin() -> None:
+    session: Any = Reset(b"set 1\n")
+    users()._reset(session)
+    text = session.script.decode()
+    assert "the operator" not in text
+    command = text.rpartition(" | ")[2]
+    assert command.startswith("systemd-run ")
+    assert HASH not in command
+    program = shlex.split(text)[2]
+    found = re.search(r"^ACCOUNT[^=]*= (.*)$", program, re.MULTILINE)
+    assert found is not None
+    name, digest = ast.literal_eval(found[1])
+    assert name == "mlflow"
+    assert digest.startswith(HASH)
+    assert re.search(r"^DATABASE = 'mlflow_auth'$", program, re.MULTILINE)
+    compile(program, "account_password", "exec")
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "why", "next"),
+    [
+        (b"", b"connection refused\n", "connection refused", "provision database"),
+        (b"set 0\n", b"", "there is no account mlflow", "systemctl restart mlflow-server"),
+        (b"", b"", "no answer", "provision database"),
+    ],
+)
+def test_a_password_that_the_database_did_not_take_is_one_error(
+    stdout: bytes, stderr: bytes, why: str, next: str
+) -> None:
+    session: Any = Reset(stdout, stderr)
+    with pytest.raises(ProvisionError) as caught:
+        users()._reset(session)
+    assert (caught.value.why, next in str(caught.value.next)) == (why, True)
 
 
 def test_a_server_without_accounts_is_looked_at_again_when_its_turn_comes(served: Any) -> None:

@@ -10,10 +10,8 @@ from typing import Any
 from provisioner.secrets import Secret
 
 
-def connector(
-    path: Path, database: str, user: str, password: Secret, *, seconds: int = 5, writes: bool = False
-) -> Callable[[], Any]:
-    """A factory of DB-API connections; `path` is the Unix socket that is forwarded to the server's port."""
+def connector(path: Path, database: str, user: str, password: Secret, *, seconds: int = 5) -> Callable[[], Any]:
+    """A factory of read-only DB-API connections; `path` is the Unix socket that is forwarded to the server's port."""
 
     def connect() -> Any:
         import pymysql
@@ -31,7 +29,7 @@ def connector(
             write_timeout=seconds,
             defer_connect=True,
             local_infile=False,
-            init_command=None if writes else "SET SESSION TRANSACTION READ ONLY",
+            init_command="SET SESSION TRANSACTION READ ONLY",
         )
         way = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

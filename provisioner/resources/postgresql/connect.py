@@ -9,10 +9,8 @@ from typing import Any
 from provisioner.secrets import Secret
 
 
-def connector(
-    socket: Path, database: str, user: str, password: Secret, *, seconds: int = 5, writes: bool = False
-) -> Callable[[], Any]:
-    """A factory of DB-API connections; `socket` is the Unix socket that is forwarded to the server's port."""
+def connector(socket: Path, database: str, user: str, password: Secret, *, seconds: int = 5) -> Callable[[], Any]:
+    """A factory of read-only DB-API connections; `socket` is the Unix socket that is forwarded to the server's port."""
 
     def connect() -> Any:
         import psycopg2
@@ -24,7 +22,7 @@ def connector(
             user=user,
             password=password.reveal(),
             connect_timeout=seconds,
-            options=f"-c statement_timeout={seconds}000 -c default_transaction_read_only={'off' if writes else 'on'}",
+            options=f"-c statement_timeout={seconds}000 -c default_transaction_read_only=on",
         )
 
     return connect
