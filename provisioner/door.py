@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from provisioner.errors import Refused
 from provisioner.values import dataclass
@@ -32,6 +33,10 @@ class Door:
     @property
     def url(self) -> str:
         return f"{self.scheme}://{self.authority}"
+
+    def at(self, port: int) -> Door:
+        """The same names at another port."""
+        return replace(self, port=port)
 
     @property
     def origins(self) -> tuple[str, ...]:

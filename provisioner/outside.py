@@ -30,6 +30,12 @@ def agree_store(settings: Settings) -> None:
                 next=f"leave {named} out, or add: --set store.engine=external",
             )
         return
+    if store.expose:
+        raise UsageError(
+            'store.expose belongs to a store of this stack, this one has store.engine = "external"',
+            why="clients reach that store themselves, at its own address",
+            next="leave store.expose out, or: --set store.expose=false",
+        )
     if store.data:
         raise UsageError("store.data belongs to a store on this server", next="leave store.data out")
     if store.ca and not (store.endpoint or "").startswith("https://"):

@@ -76,6 +76,25 @@ else; it is not MLflow's own. The store answers at the URL, on the same port as 
 itself there.
 `provision secrets rotate store.client` gives clients a new one. With a store of your own it is given too:
 `store.client.key` and `store.client.secret` in [secrets].
+
+### The store on a port of its own
+
+`store.expose = true` opens port EXPOSED beside the URL's: the bucket answers there by S3, with MinIO and SeaweedFS
+alike. nginx has that port, on the host that clients use, with the URL's names and certificate: `https` where the URL
+is, plain `http` where it is not, so that a public address without TLS is refused for both. What holds for the bucket
+behind the URL holds there: a signature opens it, objects are read and written and the bucket itself is not changed,
+there is no limit of size. Nothing else is there: no list of buckets and no other bucket, not MLflow, not MinIO's
+administration, console, health or metrics. The store still listens on loopback only.
+
+- With `artifacts.mode = "direct"` `provision env` names that port. Clients that have the earlier address go on.
+- With `"proxied"` MLflow's clients need no key, and `provision env` stays as it is. The port is for what else reads or
+  writes the bucket, a notebook with boto3, DVC, a backup: `provision secrets show store.client.key`, and
+  `store.client.secret`, are the key for that, region `us-east-1`, addressed by path. It opens what MLflow keeps there:
+  who has it can change and remove artifacts.
+
+`verify` reads an object there with that key and is refused without one; `status` shows the address. Switched off again
+the port closes, and where no client needs a key any more (`"proxied"`) the store forgets it. Whoever lets addresses
+through a firewall lets this port through too.
 """
 
 _SECRETS = """
@@ -160,7 +179,7 @@ def markdown() -> str:
         examples = "\n".join(key.example for key in schema.keys(section).values())
         parts.append(f"\n```toml\n{_TITLES[table]}\n{examples}\n```\n")
         if table == "store":
-            parts.append(_EXTERNAL)
+            parts.append(_EXTERNAL.replace("EXPOSED", str(reserved.EXPOSED)))
     parts.append(_SECRETS.replace("NAMES", ", ".join(f"`{name}`" for name in sources.choosable())))
     parts.append(_STACKS)
     later = ", ".join(f"`[{name}]` ({what})" for name, what in schema.LATER.items() if "." not in name)
@@ -171,7 +190,7 @@ def markdown() -> str:
         + ", ".join(f"`{name}`" for name in sorted(reserved.PATH_SEGMENTS))
         + ".\n\nPorts that other services of the server use: "
         + ", ".join(f"{port} ({who})" for port, who in sorted(reserved.PORTS.items()))
-        + ".\n"
+        + f"; with `store.expose` {reserved.EXPOSED}.\n"
     )
     return "".join(parts)
 

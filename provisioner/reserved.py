@@ -30,6 +30,9 @@ PORTS: Mapping[int, str] = {
     9001: "the store's console",
 }
 
+# Where nginx answers for the bucket with store.expose: beside the store's own ports, which listen on loopback.
+EXPOSED = 9002
+
 # Directories that belong to the system or to this tool with all that is below them ...
 CLOSED_DIRECTORIES = _words("""
     /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /opt/mlflow /proc /root /run /sbin /snap /sys

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from provisioner import accounts, addresses, checks, database_url
+from provisioner import accounts, addresses, checks, database_url, reserved
 from provisioner.keys import Key
 from provisioner.keys import key as _key
 from provisioner.schema_hosts import Host, Roles
@@ -109,6 +109,13 @@ class Store:
         'kept with the secrets; "own": the one that the stack has.',
         example='ca = "store-ca.pem"',
         recorded=lambda value: "own" if value else value,
+    )
+    expose: bool = _key(
+        False,
+        checks.boolean,
+        f"Open port {reserved.EXPOSED} too: the bucket by S3, for who has a key of it. Not with an external store.",
+        kind="boolean",
+        example="expose = true",
     )
 
 
@@ -319,7 +326,6 @@ ROOTS = ("store.ca", "database.ca")
 
 # Known to the design, not to this release: key or table -> what it will be.
 LATER: Mapping[str, str] = {
-    "store.expose": "a store that listens beyond this server",
     "mlflow.python": "another Python than the server's",
     "backup": "backups",
     "monitoring": "monitoring",

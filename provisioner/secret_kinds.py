@@ -60,8 +60,8 @@ def own_database(settings: Settings) -> bool:
 
 
 def has_clients(settings: Settings) -> bool:
-    """Whether clients go to the store themselves."""
-    return settings.artifacts.mode == "direct"
+    """Whether clients go to the store themselves, for MLflow or for something else."""
+    return settings.artifacts.mode == "direct" or settings.store.expose
 
 
 def tracks(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
-from provisioner import outside, schema
+from provisioner import outside, reserved, schema
 from provisioner.errors import Refused, UsageError
 from provisioner.topology import Topology
 from provisioner.values import dataclass
@@ -278,6 +278,12 @@ def _agree(settings: Settings) -> None:
     store = settings.store
     outside.agree_store(settings)
     outside.agree_database(settings)
+    if store.expose and settings.access.door_port == reserved.EXPOSED:
+        raise UsageError(
+            f"access.port is {reserved.EXPOSED}, and so is the port of store.expose",
+            why="MLflow and the store cannot both answer there",
+            next="choose another access.port, or leave store.expose out",
+        )
     if settings.mlflow.serve != "all":
         from provisioner import halves
 

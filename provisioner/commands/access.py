@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.certificates.material import trusted
 from provisioner.commands.meeting import Roles
 from provisioner.commands.view import View
-from provisioner.secret_kinds import own_database, own_store
+from provisioner.door import Door
+from provisioner.reserved import EXPOSED
+from provisioner.secret_kinds import has_clients, own_database, own_store
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import external_store
@@ -38,13 +41,14 @@ class Access:
     store: StoreAccess | None
 
 
-def through(path: Path) -> Connect:
-    """Connections that go to a forwarded Unix socket, whatever host and port are asked for."""
+def through(path: Path, others: Mapping[int, Path] | None = None) -> Connect:
+    """Connections that go to a forwarded Unix socket, whatever host and port are asked for, but for the ports of
+    `others`."""
 
     def connect(host: str, port: int, timeout: float) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)
-        sock.connect(str(path))
+        sock.connect(str((others or {}).get(port, path)))
         return sock
 
     return connect
@@ -52,22 +56,23 @@ def through(path: Path) -> Connect:
 
 def target(view: View, repair: str, connect: Connect | None = None) -> Target:
     """The stack's URL with its login."""
-    return login_target(view.context.door.url, view.settings, view.context.secrets, repair, connect)
+    return login_target(view.context.door, view.settings, view.context.secrets, repair, connect)
 
 
 def login_target(
-    url: str, settings: Settings, secrets: Mapping[str, Secret], repair: str, connect: Connect | None = None
+    door: Door, settings: Settings, secrets: Mapping[str, Secret], repair: str, connect: Connect | None = None
 ) -> Target:
-    """`url` with the generated account, or without one, and with the stack's own root where it has one."""
+    """The URL with the generated account, or without one, and with the stack's own root where it has one."""
     open_to_all = settings.access.auth == "none"
     return Target(
-        url=url,
+        url=door.url,
         username="" if open_to_all else LOGIN,
         password=None if open_to_all else secrets["login"],
         ca=_roots(settings, secrets),
         connect=connect,
         repair=repair,
-        direct=direct_store(url, settings, secrets),
+        direct=direct_store(store_url(door, settings), settings, secrets),
+        exposed=clients_store(store_url(door, settings), secrets) if settings.store.expose else None,
         tracks=settings.mlflow.tracks,
         outside=not own_database(settings),
     )
@@ -77,11 +82,21 @@ def direct_store(endpoint: str, settings: Settings, secrets: Mapping[str, Secret
     """The store as clients see it that go there themselves; None where MLflow passes artifacts on."""
     if settings.artifacts.mode != "direct":
         return None
-    key, secret = secrets["store.client.key"].reveal(), secrets["store.client.secret"]
     if own_store(settings):
-        return DirectStore(endpoint, key, secret)
+        return clients_store(endpoint, secrets)
     where = external_store
-    return DirectStore(where.endpoint(settings), key, secret, where.region(settings), where.virtual(settings))
+    found = clients_store(where.endpoint(settings), secrets)
+    return replace(found, region=where.region(settings), virtual=where.virtual(settings))
+
+
+def clients_store(endpoint: str, secrets: Mapping[str, Secret]) -> DirectStore:
+    """The stack's own store at `endpoint`, with the clients' key."""
+    return DirectStore(endpoint, secrets["store.client.key"].reveal(), secrets["store.client.secret"])
+
+
+def store_url(door: Door, settings: Settings) -> str:
+    """Where clients that go to the stack's own store themselves find it."""
+    return (door.at(EXPOSED) if settings.store.expose else door).url
 
 
 def private_roots(settings: Settings, secrets: Mapping[str, Secret]) -> str | None:
@@ -113,8 +128,11 @@ def way(session: Session, view: View, repair: str) -> Iterator[Target]:
     if not session.jumped or _reachable(door.name, door.port):
         yield target(view, repair)
         return
-    with session.forward(door.port) as path:
-        yield target(view, repair, through(path))
+    ports = (EXPOSED,) if view.settings.store.expose else ()
+    with ExitStack() as stack:
+        path = stack.enter_context(session.forward(door.port))
+        others = {port: stack.enter_context(session.forward(port)) for port in ports}
+        yield target(view, repair, through(path, others))
 
 
 @contextmanager
@@ -159,7 +177,7 @@ def _store(roles: Roles, stack: ExitStack, settings: Settings, secrets: Mapping[
         ca=root if own else _roots(settings, secrets),
         virtual=not own and external_store.virtual(settings),
         prefix=settings.artifacts.prefix or "",
-        clients=direct_store(endpoint, settings, secrets) if own else None,
+        clients=clients_store(endpoint, secrets) if own and has_clients(settings) else None,
         own=own,
         step=settings.store.engine if own else external_store.NAME,
     )

@@ -91,6 +91,6 @@ def _remembered(session: Session, request: StackRequest, repair: str) -> Target 
             address=session.address,
             addresses=(),
         )
-        return login_target(door.url, settings, kept.secrets(), repair)
+        return login_target(door, settings, kept.secrets(), repair)
     except (ProvisionError, KeyError):
         return None

@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from provisioner.certificates.material import trusted
-from provisioner.commands.access import LOGIN, direct_store, private_roots
+from provisioner.commands.access import LOGIN, direct_store, private_roots, store_url
 from provisioner.commands.options import Options, one_stack, select, session
 from provisioner.commands.view import View, look_at_record
 from provisioner.errors import Exit, Refused, UsageError
@@ -56,7 +56,7 @@ def variables(view: View) -> dict[str, str]:
     if view.settings.access.auth != "none":
         found["MLFLOW_TRACKING_USERNAME"] = LOGIN
         found["MLFLOW_TRACKING_PASSWORD"] = view.context.secrets["login"].reveal()
-    store = direct_store(view.named().url, view.settings, view.context.secrets)
+    store = direct_store(store_url(view.named(), view.settings), view.settings, view.context.secrets)
     if store is not None:
         found["MLFLOW_S3_ENDPOINT_URL"] = store.endpoint
         found["AWS_ACCESS_KEY_ID"] = store.access_key

@@ -99,6 +99,7 @@ def status(options: Options, reporter: Reporter) -> Exit:
         certificates = result.extra["certificates"] = _certificates(view)
         ending = any(each["days"] < DAYS or each["renewal"] == "failed" for each in certificates)
         silent = view.context.here.holds("proxy") and result.quick_ms is None
+        silent = silent or not result.extra.get("store", {}).get("ok", True)
         wrong = result.changes or result.refused or silent or ending or missing
         result.exit = Exit.FAILED if wrong else Exit.OK
 
@@ -217,7 +218,13 @@ def _drives(session: Session, view: View) -> list[dict[str, str]]:
 def _answers(result: HostResult, view: View, request: StackRequest) -> None:
     from provisioner.verify.quick import quick
 
-    found = quick(target(view, select(request)))
+    asked = target(view, select(request))
+    found = quick(asked)
     result.extra["answer"] = {"ok": found.ok, "milliseconds": round(found.milliseconds, 1), "detail": found.detail}
     if found.ok:
         result.quick_ms = found.milliseconds
+    if asked.exposed is not None:
+        from provisioner.verify import exposed
+
+        detail = exposed.answers(asked)
+        result.extra["store"] = {"url": asked.exposed.endpoint, "ok": not detail, "detail": detail}

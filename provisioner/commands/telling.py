@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provisioner import accounts
+from provisioner.commands.access import store_url
 from provisioner.commands.options import select
 from provisioner.commands.view import View
 from provisioner.engine.resource import Planned
 from provisioner.errors import Exit, ProvisionError
 from provisioner.inventory import StackRequest
 from provisioner.report.model import HostResult, Reporter
+from provisioner.reserved import EXPOSED
 from provisioner.settings import kept as kept_settings
 from provisioner.sources import Source
 
@@ -39,6 +41,7 @@ def fill(result: HostResult, view: View) -> None:
     result.fresh = not view.exists
     result.steps = {step.name: step.headline(view.context) for step in view.steps}
     result.url = "" if view.unnamed else view.context.door.url
+    result.store_url = store_url(view.context.door, view.settings) if view.settings.store.expose and result.url else ""
     result.login = view.settings.access.auth != "none"
     result.version = view.settings.mlflow.version
     result.warnings = list(view.warnings)
@@ -46,7 +49,7 @@ def fill(result: HostResult, view: View) -> None:
         f"kept {key} = {value!r} from the host's record; the inventory does not name it"
         for key, value in kept_settings(view.settings, view.request.inventory)
     ]
-    result.notes += [*account_notes(view), *switch_notes(view), *source_notes(view)]
+    result.notes += [*account_notes(view), *switch_notes(view), *exposure_notes(view), *source_notes(view)]
 
 
 _SWITCHED = {
@@ -69,6 +72,33 @@ def switch_notes(view: View) -> list[str]:
     if before == "mlflow":
         lines.append("accounts and passwords made in MLflow itself count no more: provision user add NAME")
     return lines
+
+
+def exposure_notes(view: View) -> list[str]:
+    """What clients must change when the store's own port opens or closes."""
+    before, now = view.recorded and bool(view.recorded.values.get("store.expose")), view.settings.store.expose
+    if before in (None, now):
+        return []
+    direct, arguments = view.settings.artifacts.mode == "direct", select(view.request)
+    if now and direct:
+        return [
+            f"store.expose: the store answers on port {EXPOSED} too; clients that have the URL's address of it go on, "
+            f"`provision env {arguments}` tells the new one"
+        ]
+    if now:
+        return [
+            f"store.expose: the store answers on port {EXPOSED} too, for who has the clients' key (`provision secrets "
+            f"show store.client.key` and store.client.secret, {arguments}); MLflow's clients change nothing"
+        ]
+    if direct:
+        return [
+            f"store.expose: port {EXPOSED} closes; clients that use it need the URL's address: "
+            f"`provision env {arguments}`"
+        ]
+    return [
+        f"store.expose: port {EXPOSED} closes, and the clients' key opens nothing any more; MLflow's clients change "
+        "nothing"
+    ]
 
 
 def account_notes(view: View) -> list[str]:
@@ -122,7 +152,11 @@ def told(group: str, names: Sequence[str], users: Sequence[str], arguments: str)
     if group == "mlflow.flask-key":
         return ["Forms that were open in a browser must be loaded again."]
     if group == "store.client":
-        return [f"Clients need the store's new key, the earlier one is gone:\n  provision env {arguments}"]
+        # `env` tells it where MLflow's clients need it; with store.expose others may have it.
+        return [
+            f"Clients need the store's new key, the earlier one is gone:\n  provision env {arguments}\n"
+            f"  provision secrets show store.client.key {arguments}"
+        ]
     if group == "store.user":
         return ["Addresses of artifacts that were handed out before no longer work (they live 5 minutes)."]
     return []

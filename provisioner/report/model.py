@@ -62,6 +62,8 @@ class HostResult:
     """What a user has to do now, said at the end."""
     warnings: list[str] = field(default_factory=list)
     url: str = ""
+    store_url: str = ""
+    """Where the store answers on a port of its own; empty where it does not."""
     run_url: str = ""
     login: bool = False
     version: str = ""
@@ -107,6 +109,7 @@ def _host(result: HostResult) -> dict[str, Any]:
         "host_key": result.fingerprint or None,
         "new_host_keys": [{"host": name, "fingerprint": shown} for name, shown in result.new_keys],
         "url": result.url or None,
+        "store_url": result.store_url or None,
         "run": result.run_url or None,
         "verification": result.verification,
         "resources": result.total,

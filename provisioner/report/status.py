@@ -24,6 +24,9 @@ def lines(result: HostResult, width: int) -> list[str]:
     now = time.strftime("%d %b %H:%M UTC", time.gmtime())
     head = "   ".join(part for part in (f"{result.host:<12} {result.url}".rstrip(), said) if part)
     found = [f"{head:<{max(len(head), width - len(now) - 1)}} {now}", ""]
+    if (store := result.extra.get("store")) is not None:
+        state = "answers who has a key" if store["ok"] else f"DOES NOT ANSWER: {store['detail']}"
+        found[1:1] = [f"{'store':<12} {store['url']}   {state}"]
     services = [row for row in result.extra.get("services", []) if _telling(row)]
     name = max([len("service"), *(len(_short(row)) for row in services)]) + 2
     found.append(f"{'service':<{name}}{'version':<12} {'state':<8} {'since':>7} {'restarts':>9} {'memory':>8}")

@@ -193,6 +193,8 @@ def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     where = f"{result.host}: ready" if result.several else "Ready"
     lines += ["", f"{where} in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
     lines += _row("MLflow", result.url, width)
+    if result.store_url:
+        lines += _row("store", f"{result.store_url} (S3, with a key of the bucket)", width)
     if result.run_url:
         lines += _row("test run", result.run_url, width)
     if result.login:

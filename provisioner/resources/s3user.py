@@ -269,6 +269,7 @@ class Former(StoreResource):
 
     access: Secret
     role: str
+    reason: str = "it was replaced"
     stays: bool = False
     """Somebody may use it who is not asked now."""
 
@@ -283,7 +284,7 @@ class Former(StoreResource):
             return None
         if state is None or state.unseen:
             return check(state, title)
-        return Change("remove", "it was replaced", title=title) if state.exists else None
+        return Change("remove", self.reason, title=title) if state.exists else None
 
     def after(self, seen: Seen) -> Seen:
         return seen.put(self.key, UserState(False))

@@ -136,7 +136,7 @@ def former(context: Context) -> Sequence[Resource]:
     # Of one host the lane says the order.
     own = ("step:mlflow",) if context.here.holds("mlflow") and not context.here.topology.single else ()
     others = (f"step:mlflow@{member.name}" for member in context.here.others("mlflow"))
-    return tuple(
+    found = [
         Former(
             id=f"store-user-before:{each.name}",
             access=each.before,
@@ -149,7 +149,23 @@ def former(context: Context) -> Sequence[Resource]:
         )
         for each in accounts(context)
         if each.before is not None and each.before != each.key.access
-    )
+    ]
+    ended = context.secrets.get("store.client.key")
+    if ended is not None and not has_clients(context.settings):
+        # The bucket is behind the URL too: a key that nobody is told any more must not go on opening it.
+        found.append(
+            Former(
+                id="store-user-ended:clients",
+                access=ended,
+                role="clients",
+                reason="clients have no key of the store any more",
+                had=True,
+                store=store,
+                unit=unit,
+                needs=own,
+            )
+        )
+    return tuple(found)
 
 
 def staying(resources: Iterable[Resource], seen: Seen, run: str) -> tuple[str, ...]:

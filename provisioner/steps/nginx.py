@@ -104,11 +104,14 @@ def version(context: Context) -> str:
     return found[1] if found else ""
 
 
-def port_check(context: Context, port: int, site: str, fix: str) -> Check:
-    """Whether `site` may listen on `port`; `fix`: what helps besides stopping who has it, `{free}` a free port."""
+def port_check(context: Context, port: int, site: str, fix: str, *, others: bool = False) -> Check:
+    """Whether `site` may listen on `port`; `fix`: what helps besides stopping who has it, `{free}` a free port.
+    `others`: a site that is there may not have this port yet, so that it is another one's of the same nginx."""
     taken = [one for one in context.facts.listeners if one.port == port]
     # Of these two the site may have been removed by hand while nginx still serves it.
     ours = any((state := context.seen.get(PathProbe(path))) and state.kind == "file" for path in (site, DROP_IN))
+    if ours and others and (state := context.seen.get(PathProbe(site))) and isinstance(state.content, bytes):
+        ours = re.search(rb"^\s*listen [^;]*\b%d\b" % port, state.content, re.MULTILINE) is not None
     foreign = next((one for one in taken if not (ours and one.process.startswith("nginx,"))), None)
     if foreign is None:
         return Check("port", f"port {port}", "ok")

@@ -6,12 +6,15 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from provisioner.assets import render
+from provisioner.door import Door
 from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
+from provisioner.reserved import EXPOSED
 from provisioner.resources import mutual
 from provisioner.resources.answers import Ask, answers
 from provisioner.resources.file import File, NoFile
@@ -122,6 +125,9 @@ class Proxy:
 
     def preflight(self, context: Context) -> Iterable[Check]:
         yield nginx.port_check(context, context.door.port, SITE, "add: --set access.port={free}")
+        if exposed(context) is not None:
+            check = nginx.port_check(context, EXPOSED, SITE, "leave store.expose out", others=True)
+            yield replace(check, id=f"port-{EXPOSED}")
         yield from _guest(context)
 
     def version(self, context: Context) -> str:
@@ -132,7 +138,8 @@ class Proxy:
             context.settings.access.auth, ", no login"
         )
         encrypted = {"off": "", "internal": ", TLS with a root of its own", "own": ", TLS"}
-        return f"nginx on port {context.door.port}{encrypted[context.settings.access.encryption]}{login}"
+        opened = f" and, for the store, {EXPOSED}" if exposed(context) else ""
+        return f"nginx on port {context.door.port}{opened}{encrypted[context.settings.access.encryption]}{login}"
 
 
 def _proven(context: Context) -> str:
@@ -192,12 +199,14 @@ def version(context: Context) -> str:
 def _site(context: Context, version: str) -> str:
     return render(
         "nginx-site.conf.j2",
-        listen=listen(context),
+        listen=listen(context, context.door.port),
+        exposed=listen(context, EXPOSED) if exposed(context) else (),
         certificate=tls.file(context),
         only=[re.escape(address) for address in only(context)],
         names=[_bracketed(name) for name in context.door.names if len(name) <= _HASHED] or ["_"],
         # The bucket of a store that is not this stack's is none of this server's: nothing leads there.
         bucket=re.escape(context.settings.store.bucket) if own_store(context.settings) else "",
+        named=context.settings.store.bucket,
         origins=[_pattern(origin) for origin in context.door.origins],
         hosts=[_pattern(_bracketed(name)) for name in context.door.names],
         accounts=ACCOUNTS if context.settings.access.auth == "password" else None,
@@ -220,12 +229,17 @@ def _addresses(texts: Iterable[str]) -> list[ipaddress.IPv4Address | ipaddress.I
     return [address for text in texts if (address := _address(text)) is not None]
 
 
-def listen(context: Context) -> tuple[str, ...]:
-    """What nginx listens on: every IPv4 address, and IPv6 where the host has it and clients could use it.
+def exposed(context: Context) -> Door | None:
+    """Where the bucket is reached on a port of its own; None where it is behind the URL only."""
+    return context.door.at(EXPOSED) if context.settings.store.expose else None
+
+
+def listen(context: Context, port: int) -> tuple[str, ...]:
+    """What nginx listens on for `port`: every IPv4 address, and IPv6 where the host has it and clients could use it.
 
     Never a single address: at boot it may not be there yet, and a reload cannot go from all to one.
     """
-    port, literals = context.door.port, _addresses(context.door.names)
+    literals = _addresses(context.door.names)
     wants_ipv6 = len(literals) < len(context.door.names) or any(address.version == 6 for address in literals)
     has_ipv6 = any(address.version == 6 for address in _addresses(context.facts.addresses))
     return (str(port), f"[::]:{port}") if wants_ipv6 and has_ipv6 else (str(port),)
@@ -270,6 +284,9 @@ def _health(context: Context) -> list[Ask]:
     ]
     if context.settings.access.auth == "password":
         asks.append(Ask(port, "/", host, accepted=(401,), certificate=shown))
+    if (store := exposed(context)) is not None:
+        wanted = f"site {version(context)}\n"
+        asks.append(Ask(store.port, "/.provision", store.authority, wanted=wanted, certificate=shown))
     return asks
 
 

@@ -11,7 +11,7 @@ from provisioner.values import dataclass
 from provisioner.verify import faults
 from provisioner.verify.deadline import Deadline
 from provisioner.verify.http import Client, HttpError, Response
-from provisioner.verify.target import Target
+from provisioner.verify.target import Target, origin_of
 
 _API = "/api/2.0/mlflow/"
 
@@ -37,6 +37,8 @@ class Api:
         self.client = Client(
             deadline, target.origin, target.connect, target.ca_file, target.ca, target.insecure, target.client_cert
         )
+        if target.exposed is not None:
+            self.client.also = origin_of(target.exposed.endpoint)
         self._login = target.authorization()
 
     def raw(

@@ -120,13 +120,9 @@ def bucket_object(context: Context) -> str:
     writes into ./mlartifacts of its own, and everything looks right through the API."""
     access = context.store
     assert access is not None
-    straight = direct.key_of(context.artifact_uri)
-    path = straight[1] if straight else context.artifact_uri.partition(":/")[2]
-    if straight is None and access.prefix:
-        path = f"{access.prefix}/{path}"
     try:
         seen = s3_request(
-            access, "HEAD", f"/{access.bucket}/{path.strip('/')}/{FOLDER}/{LARGE}", context.deadline.within(10)
+            access, "HEAD", f"/{access.bucket}/{key(context, access, LARGE)}", context.deadline.within(10)
         )
     except HttpError as error:
         raise down(access, f"the object in the bucket: {error}", str(error)) from None
@@ -140,6 +136,15 @@ def bucket_object(context: Context) -> str:
         what = "Objects in the bucket are not what was uploaded."
         raise Fault("corrupted", "the object's size differs", what=what, step=access.step)
     return f"in the bucket {access.bucket}"
+
+
+def key(context: Context, access: StoreAccess, name: str) -> str:
+    """The uploaded file `name` as the bucket has it."""
+    straight = direct.key_of(context.artifact_uri)
+    path = straight[1] if straight else context.artifact_uri.partition(":/")[2]
+    if straight is None and access.prefix:
+        path = f"{access.prefix}/{path}"
+    return f"{path.strip('/')}/{FOLDER}/{name}"
 
 
 def _too_much(detail: str) -> Fault:

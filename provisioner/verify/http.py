@@ -120,7 +120,7 @@ class _Line(http.client.HTTPConnection):
 class Client:
     """HTTP to several origins, one kept connection each. Not for several threads.
 
-    `carry` names the origin whose connections `connect` makes.
+    `carry` and `also` name the origins whose connections `connect` makes.
     """
 
     deadline: Deadline
@@ -131,6 +131,7 @@ class Client:
     insecure: bool = False
     client_cert: str | None = None
     """PEM file with a certificate and its key, shown to `carry` alone."""
+    also: Origin | None = None
     _lines: dict[Origin, _Line] = field(default_factory=dict)
 
     def request(
@@ -218,7 +219,7 @@ class Client:
                 line.close()
 
     def _open(self, origin: Origin, deadline: Deadline) -> socket.socket:
-        if self.connect is not None and origin == self.carry:
+        if self.connect is not None and origin in (self.carry, self.also):
             try:
                 sock = self.connect(origin.host, origin.port, deadline.within(10).remaining)
             except ConnectionRefusedError:

@@ -69,7 +69,7 @@ def verify(
         if not target.tracks:
             _artifacts_only(context, check)
         else:
-            for step in _steps(database is not None, store):
+            for step in _steps(database is not None, store, target.exposed is not None):
                 check(step)
             if context.fault is None:
                 check(tidy.KEEP)
@@ -99,7 +99,7 @@ def verify(
 def _artifacts_only(context: Context, check: Callable[[Step], None]) -> None:
     from provisioner.verify import only
 
-    for step in [*only.STEPS, *_behind(context.store)]:
+    for step in [*only.STEPS, *_behind(context.store, context.target.exposed is not None)]:
         check(step)
     if context.fault is None:
         check(only.KEEP)
@@ -108,18 +108,22 @@ def _artifacts_only(context: Context, check: Callable[[Step], None]) -> None:
         only.discard(context)
 
 
-def _steps(database: bool, store: StoreAccess | None) -> list[Step]:
+def _steps(database: bool, store: StoreAccess | None, exposed: bool) -> list[Step]:
     steps = [*door.STEPS, *tracking.STEPS, *artifacts.STEPS, *registry.STEPS]
     if database:
         steps.append(behind.DATABASE)
-    return [*steps, *_behind(store)]
+    return [*steps, *_behind(store, exposed)]
 
 
-def _behind(store: StoreAccess | None) -> list[Step]:
+def _behind(store: StoreAccess | None, exposed: bool) -> list[Step]:
     if store is None:
         return []
     # The key of a store that is somebody else's may open more; that is its owner's decision.
     steps = list(behind.STORE if store.own else behind.STORE[:1])
     if store.clients is not None:
         steps.append(behind.CLIENTS)
+    if exposed:
+        from provisioner.verify.exposed import STEP
+
+        steps.append(STEP)
     return steps

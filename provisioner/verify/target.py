@@ -82,8 +82,8 @@ class DirectStore:
 class Target:
     """An MLflow server as one client sees it.
 
-    `connect` carries the connections to the URL's own host and port (an SSH forward, say) while
-    the Host header stays; other origins, which MLflow may hand out, are always reached directly.
+    `connect` carries the connections to the URL's own host and port, and to `exposed` (an SSH forward, say),
+    while the Host header stays; other origins, which MLflow may hand out, are always reached directly.
     `repair` holds the arguments that select this stack (`--host 10.151.0.1`, or nothing with an
     inventory); None means a server of somebody else's, whose owner has no `provision` command.
     """
@@ -103,6 +103,8 @@ class Target:
     repair: str | None = None
     direct: DirectStore | None = None
     """Where clients keep artifacts themselves; None: MLflow does, or it is not known."""
+    exposed: DirectStore | None = None
+    """The stack's store on a port of its own, with the clients' key."""
     tracks: bool = True
     """It has experiments and runs; else it only passes artifacts on."""
     outside: bool = False

@@ -97,6 +97,19 @@ EXAMPLES = {
         {"store.engine": "seaweedfs", "artifacts.mode": "direct", "artifacts.prefix": "artifacts"},
         secrets={"store_client_key": "fakeclientkey", "store_client_secret": "fake" * 10},
     ),
+    "exposed": Example(
+        {
+            "store.expose": True,
+            "access.tls": "internal",
+            "access.names": ("mlflow.example.com", "192.0.2.10", "2001:db8::1"),
+        },
+        local={"store.binary": BUILD},
+        secrets={
+            "store_client_key": "fakeclientkey",
+            "store_client_secret": "fake" * 10,
+            "tls_root": f"{'fake' * 12}:{'fake' * 4}:",
+        },
+    ),
     "mysql": Example(
         {
             "store.engine": "seaweedfs",

@@ -20,6 +20,7 @@ choices = st.fixed_dictionaries(
     optional={
         "store.engine": st.sampled_from(["minio", "seaweedfs"]),
         "store.bucket": st.sampled_from(["mlflow", "other-bucket"]),
+        "store.expose": st.booleans(),
         "store.data": st.sampled_from(["/srv/one", "/srv/two"]),
         "database.name": st.sampled_from(["mlflow", "tracking"]),
         "database.allow": st.lists(networks, max_size=3, unique=True).map(tuple),

@@ -139,7 +139,7 @@ def test_the_unit_never_requires_the_database_and_has_no_argument_to_read() -> N
 def test_ipv6_is_listened_on_where_the_host_has_it_and_clients_could_use_it(
     names: tuple[str, ...], addresses: tuple[str, ...], wanted: tuple[str, ...]
 ) -> None:
-    assert proxy.listen(context(names, Facts(addresses=addresses))) == wanted
+    assert proxy.listen(context(names, Facts(addresses=addresses)), 5000) == wanted
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File
 from provisioner.resources.mark import MarkProbe
 from provisioner.resources.paths import PathProbe, PathState
-from provisioner.resources.s3user import Policy, bucket_policy, rules
+from provisioner.resources.s3user import Former, Policy, bucket_policy, rules
 from provisioner.resources.unit import UnitProbe, UnitState
 from provisioner.secrets import Secret
 from provisioner.settings import Settings, effective, with_topology
@@ -88,7 +88,11 @@ def test_clients_have_a_key_only_where_they_go_to_the_store_themselves() -> None
     assert "store-user:mlflow-clients" in ids
     assert "store-user:mlflow-clients" not in [each.id for each in BUCKET.resources(context(secrets=secrets))]
     assert [each.id for each in former(context(direct, secrets=secrets))] == ["store-user-before:mlflow-clients"]
-    assert former(context(secrets=secrets)) == ()
+    (ended,) = former(context(secrets=secrets))
+    assert isinstance(ended, Former)
+    assert (ended.id, ended.access.reveal()) == ("store-user-ended:clients", "clientkey12")
+    assert former(context({"store.engine": "seaweedfs"}, secrets=secrets)) == (), "its users are one file"
+    assert former(context()) == ()
 
 
 @pytest.mark.parametrize(
