@@ -79,21 +79,20 @@ def exposure_notes(view: View) -> list[str]:
     before, now = view.recorded and bool(view.recorded.values.get("store.expose")), view.settings.store.expose
     if before in (None, now):
         return []
-    direct, arguments = view.settings.artifacts.mode == "direct", select(view.request)
+    direct = view.settings.artifacts.mode == "direct"
     if now and direct:
         return [
             f"store.expose: the store answers on port {EXPOSED} too; clients that have the URL's address of it go on, "
-            f"`provision env {arguments}` tells the new one"
+            "`provision env` tells the new one"
         ]
     if now:
         return [
-            f"store.expose: the store answers on port {EXPOSED} too, for who has the clients' key (`provision secrets "
-            f"show store.client.key` and store.client.secret, {arguments}); MLflow's clients change nothing"
+            f"store.expose: the store answers on port {EXPOSED} too, for who has store.client.key and "
+            "store.client.secret (provision secrets show); MLflow's clients change nothing"
         ]
     if direct:
         return [
-            f"store.expose: port {EXPOSED} closes; clients that use it need the URL's address: "
-            f"`provision env {arguments}`"
+            f"store.expose: port {EXPOSED} closes; clients that use it need the URL's address of it: `provision env`"
         ]
     return [
         f"store.expose: port {EXPOSED} closes, and the clients' key opens nothing any more; MLflow's clients change "

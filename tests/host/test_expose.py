@@ -32,7 +32,7 @@ import boto3, botocore, botocore.exceptions
 
 where = dict(endpoint_url=os.environ["STORE"], region_name="us-east-1")
 s3 = boto3.client("s3", **where)
-wrong = boto3.client("s3", aws_secret_access_key="x" * 40, **where)
+wrong = boto3.client("s3", aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="x" * 40, **where)
 nobody = boto3.client("s3", config=botocore.config.Config(signature_version=botocore.UNSIGNED), **where)
 mine = dict(Bucket="mlflow", Key="notebook/größe und +%2f")
 tried = {}

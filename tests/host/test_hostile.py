@@ -111,6 +111,7 @@ def test_no_host_is_taken_for_something_else(operator: Operator, host: str) -> N
 
 SETS = [
     "store.bucket=../x",
+    "store.expose=9002",
     "database.user=x;y",
     "access.port=99999999999",
     "nonsense",

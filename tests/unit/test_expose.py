@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from fake_mlflow import FakeMlflow, Reply
-from model import request
 
 from provisioner.commands.access import login_target, through
 from provisioner.commands.env import variables
@@ -130,7 +129,7 @@ def test_env_names_the_port_where_clients_go_to_the_store_and_no_key_where_they_
 
 def notes(before: bool | None, flags: dict[str, Any]) -> str:
     recorded = None if before is None else SimpleNamespace(values={"store.expose": before})
-    view: Any = SimpleNamespace(settings=effective(flags, {}), recorded=recorded, request=request())
+    view: Any = SimpleNamespace(settings=effective(flags, {}), recorded=recorded)
     return " ".join(exposure_notes(view))
 
 
