@@ -224,7 +224,7 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
     lines: list[str] = []
     if result.several and not verbose and all(planned.step == _NOTED for planned in result.changes):
         said = f"{result.host:<12} the stack's settings are noted; the rest was as wanted"
-        return [flush_right(said, f"{result.seconds:.1f} s", width)]
+        return [flush_right(said, f"{result.seconds:.1f} s", width), *_told(result, width)]
     if len(result.changes) <= _MANY or verbose:
         # As planned, not as they happened to end side by side: each step once.
         order = {planned.id: number for number, planned in enumerate(result.planned)}
@@ -242,10 +242,16 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
     if result.keep:
         lines.append("To keep such a change, say it in the inventory:")
         lines += [f"  {line}" for line in result.keep]
+    return [*lines, *_told(result, width), *_lost(result, width)]
+
+
+def _told(result: HostResult, width: int) -> list[str]:
+    """What a user has to do now: sentences wrapped, commands whole."""
+    lines: list[str] = []
     for told in result.told:
         text, *commands = told.splitlines()
         lines += [*textwrap.wrap(text, width), *commands]
-    return [*lines, *_lost(result, width)]
+    return lines
 
 
 def _lost(result: HostResult, width: int) -> list[str]:

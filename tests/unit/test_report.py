@@ -273,6 +273,8 @@ def test_a_host_on_which_only_the_stacks_settings_were_noted_takes_a_line() -> N
         result.kept = ["/var/backups/x"]
     out, _ = closed(results)
     assert [line.split()[:5] for line in out.splitlines()] == [[n, "the", "stack's", "settings", "are"] for n in "us"]
+    results[0].told = ["Clients need the store's new key:\n  provision env"]
+    assert "\nClients need the store's new key:\n  provision env\n" in closed(results)[0]
 
 
 @pytest.mark.parametrize("live", [False, True])
