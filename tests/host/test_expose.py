@@ -158,8 +158,7 @@ def test_the_run_proves_the_port_and_the_next_one_changes_nothing(made: Made) ->
 def test_env_tells_the_port_and_the_key_only_to_clients_that_need_them(made: Made, client: Client) -> None:
     told = made.settings(client)
     if not made.direct:
-        assert "AWS_" not in told
-        assert "S3" not in told
+        assert not [name for name in re.findall(r"^export (\w+)=", told, re.M) if "AWS" in name or "S3" in name]
         return
     assert f"MLFLOW_S3_ENDPOINT_URL={made.port.url}\n" in told
     done = client.round_trip(told)
@@ -218,7 +217,7 @@ def test_switched_off_it_is_closed_and_who_used_it_was_told(made: Made, client: 
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((stack.address, PORT), 5)
     told = made.settings(client)
-    assert str(PORT) not in told
+    assert f":{PORT}" not in told
     if made.direct:
         done = client.round_trip(told)
         assert done["got"] == done["given"]
