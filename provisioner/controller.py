@@ -68,6 +68,11 @@ def remember_record(stack: str, text: str) -> None:
         state.write_private(path, text.encode())
 
 
+def finished_before(stack: str) -> bool:
+    """Whether a run of this machine has ever come to the end of its changes."""
+    return (state.stack_dir(stack) / "stack.toml").is_file()
+
+
 def recall_record(stack: str) -> Recorded | None:
     """The copy, for a host that has no record of its own; None when there is none."""
     path = state.stack_dir(stack) / "stack.toml"

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from provisioner import accounts
+from provisioner import accounts, controller
 from provisioner.commands.access import store_url
 from provisioner.commands.options import select
 from provisioner.commands.view import View
@@ -39,6 +39,7 @@ def fill(result: HostResult, view: View) -> None:
     result.planned = list(view.plan.changes)
     result.refused = list(view.plan.refused)
     result.fresh = not view.exists
+    result.unseen = not controller.finished_before(view.request.id)
     result.steps = {step.name: step.headline(view.context) for step in view.steps}
     result.url = "" if view.unnamed else view.context.door.url
     result.store_url = store_url(view.context.door, view.settings) if view.settings.store.expose and result.url else ""

@@ -46,6 +46,8 @@ class HostResult:
     """What the run set out to do."""
     fresh: bool = False
     """The host carried no stack when it was looked at."""
+    unseen: bool = False
+    """No run of this machine has come to its end there before: its URL was never told here."""
     steps: dict[str, str] = field(default_factory=dict)
     """Step -> its headline (`16.10 from apt, local socket only`)."""
     step_seconds: dict[str, float] = field(default_factory=dict)

@@ -171,7 +171,7 @@ def closing(command: str, result: HostResult, width: int, verbose: int) -> list[
         return _verified(result, width) if result.leads else []
     if not result.changes:
         return _unchanged(command, result, width)
-    if result.fresh and command == "apply" and result.leads:
+    if (result.fresh or result.unseen) and command == "apply" and result.leads:
         return _ready(result, width, verbose)
     return _repaired(command, result, width, verbose)
 
@@ -189,7 +189,9 @@ def _unchanged(command: str, result: HostResult, width: int) -> list[str]:
 
 def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     done = counts(result.changes)
-    lines = change_lines(result.changes, width, diff=False, planned=False) if verbose else []
+    # A run that goes on after one that was broken off, or another operator's: what it did is worth a line each.
+    listed = verbose or (not result.fresh and len(result.changes) <= _MANY)
+    lines = change_lines(result.changes, width, diff=False, planned=False) if listed else []
     where = f"{result.host}: ready" if result.several else "Ready"
     lines += ["", f"{where} in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
     lines += _row("MLflow", result.url, width)
@@ -203,6 +205,8 @@ def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     else:
         lines += _row("login", "none: whoever reaches the port is in", width)
     lines += _row("secrets", f"{_home(state.stack_dir(result.stack))} (a rebuild needs them)", width)
+    if aftermath := _aftermath(result, width):
+        lines += ["", *aftermath]
     lines += ["", "In a client's shell:", f"  pip install mlflow=={result.version}"]
     lines.append(f'  eval "$(provision env {result.select})"')
     lines += ["", f"Keep these settings in a file:  provision init {result.select}"]
@@ -236,6 +240,12 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
     away = sum(p.seconds or 0.0 for p in result.changes if p.change.action == "restart")
     cost = f", services away for {away:.1f} s" if away >= 0.05 else ""
     lines += ["", f"{word} in {result.seconds:.1f} s: {counts(result.changes)}{downloads(result.changes)}{cost}."]
+    return [*lines, *_aftermath(result, width)]
+
+
+def _aftermath(result: HostResult, width: int) -> list[str]:
+    """What changes leave behind: the earlier files, edits that went, what clients must do, what is lost."""
+    lines: list[str] = []
     if result.kept:
         lines.append("What was replaced is kept on the host:")
         lines += [f"  {path}" for path in result.kept]

@@ -172,7 +172,8 @@ class Stack:
     def units(self) -> tuple[str, ...]:
         """Every service of the stack."""
         version = self.on("ls /etc/postgresql 2>/dev/null || :").strip()
-        database = f"postgresql@{version}-main.service" if version else "mariadb.service"
+        mysql = "mariadb.service" if (self.host.root / "usr/sbin/mariadbd").exists() else "mysql.service"
+        database = f"postgresql@{version}-main.service" if version else mysql
         return (self.store_unit, database, "mlflow-server.service", "nginx.service")
 
     def lives(self) -> dict[str, str]:
@@ -226,10 +227,19 @@ def store_settings(engine: str) -> tuple[str, ...]:
     return ("--set", f"store.engine={engine}")
 
 
-def make_stack(engine: str, name: str, address: str, folder: Path, *more: str, **host: Any) -> Iterator[Stack]:
+def make_stack(
+    engine: str,
+    name: str,
+    address: str,
+    folder: Path,
+    *more: str,
+    prepare: Callable[[LabHost], object] = lambda lab: None,
+    **host: Any,
+) -> Iterator[Stack]:
     """A fresh host, provisioned by the command line."""
     operator = Operator(folder / f"state-{name}")
     with hosts.running(name, address, cache=True, sshd=VERBOSE, **host) as lab:
+        prepare(lab)
         settings = store_settings(engine)
         reach = ("--host", f"root@{address}", "-i", str(PRIVATE_KEY))
         planned = operator.run("plan", *settings, *more, *reach, "--json", "--exit-code")

@@ -1,5 +1,6 @@
 """The tutorial "MLflow with MySQL and an object store behind nginx": accounts, large bodies, and a database that is
-kept as it shall be. MariaDB, as Debian has no MySQL."""
+kept as it shall be. On MariaDB, which is what Debian has; with PROVISION_TEST_MYSQL=sid on MySQL, from Debian's
+development suite on Debian 13."""
 
 from __future__ import annotations
 
@@ -14,23 +15,49 @@ from typing import Any
 
 import pytest
 
+from provisioner.lab.host import LabHost
+
 from .conftest import LANE, Stack, make_stack
 
 ADDRESS = f"10.151.0.{int(LANE) + 4}"
 GB = float(os.environ.get("PROVISION_TEST_LARGE_GB", "0.5"))
 """Size of one body; the tutorial's is 5. From 500 MB on MLflow's clients send parts: this is a client that does not."""
 
+SUITE = os.environ.get("PROVISION_TEST_MYSQL", "")
+UNIT = "mysql.service" if SUITE else "mariadb.service"
+CONF = f"/etc/mysql/{'mysql.conf.d/z90' if SUITE else 'mariadb.conf.d/90'}-provision.cnf"
+CLIENT = "mysql" if SUITE else "mariadb"
+LIBRARIES = "libgoogle-perftools* libtcmalloc* libstdc++6 gcc-*-base libgcc-s1 libc6 libc-bin libunwind8 libprotobuf*"
+PINS = f"""Package: *
+Pin: release n={SUITE}
+Pin-Priority: 100
+
+Package: mysql-* libmysql* {LIBRARIES}
+Pin: release n={SUITE}
+Pin-Priority: 900
+"""
+
 
 @pytest.fixture(scope="module")
 def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A fresh Debian 12, with an account for anna from the first run on."""
     more = ("--set", "database.engine=mysql", "--set", 'access.users=["anna"]')
-    yield from make_stack("seaweedfs", f"t-mysql-{LANE}", ADDRESS, tmp_path_factory.mktemp("mysql"), *more)
+    host: dict[str, Any] = {"suite": "trixie", "prepare": offer_mysql} if SUITE else {}
+    yield from make_stack("seaweedfs", f"t-mysql-{LANE}", ADDRESS, tmp_path_factory.mktemp("mysql"), *more, **host)
+
+
+def offer_mysql(host: LabHost) -> None:
+    """SUITE's MySQL with the libraries it is linked with, and nothing else of it, before Debian's own MariaDB."""
+    host.check(
+        f"sed 's/trixie main/{SUITE} main/; /{SUITE} main/!d' /etc/apt/sources.list "
+        f">/etc/apt/sources.list.d/other.list\ncat >/etc/apt/preferences.d/other <<'EOF'\n{PINS}EOF\napt-get update -q",
+        seconds=300,
+    )
 
 
 def sql(stack: Stack, statements: str) -> str:
     """As the server's administrator, by hand."""
-    return stack.on(f"mariadb -N <<'EOF'\n{statements}\nEOF").strip()
+    return stack.on(f"{CLIENT} -N <<'EOF'\n{statements}\nEOF").strip()
 
 
 def call(stack: Stack, path: str, fields: dict[str, Any] | None = None, user: str = "mlflow") -> Any:
@@ -82,7 +109,7 @@ def test_the_server_listens_on_loopback_only_and_its_login_may_nothing_else(mysq
     assert "ALL PRIVILEGES" not in sql(mysql, "SHOW GRANTS FOR mlflow@localhost")
     password = mysql.secret("database.password")
     denied = mysql.host.exec(
-        f"MYSQL_PWD={password} mariadb -h 127.0.0.1 -u mlflow -e 'CREATE DATABASE other; SELECT 1 FROM mysql.user'"
+        f"MYSQL_PWD={password} {CLIENT} -h 127.0.0.1 -u mlflow -e 'CREATE DATABASE other; SELECT 1 FROM mysql.user'"
     )
     assert denied.rc != 0
     assert "Access denied" in denied.stderr
@@ -149,7 +176,7 @@ CREATE USER mlflow@'%' IDENTIFIED BY 'open';
 
 def test_what_somebody_edited_is_put_back_and_told(mysql: Stack) -> None:
     sql(mysql, DRIFT)
-    mysql.on("echo 'max_connections = 999' >>/etc/mysql/mariadb.conf.d/90-provision.cnf")
+    mysql.on(f"echo 'max_connections = 999' >>{CONF}")
     assert "database" in mysql.run("verify").err + mysql.run("verify").out
     ran = mysql.run("--json")
     assert ran.code == 0, ran.why
@@ -163,13 +190,13 @@ def test_what_somebody_edited_is_put_back_and_told(mysql: Stack) -> None:
 
 
 def test_a_stopped_and_masked_server_is_started_again(mysql: Stack) -> None:
-    mysql.on("systemctl mask -q --now mariadb.service")
+    mysql.on(f"systemctl mask -q --now {UNIT}")
     told = mysql.run("verify")
     assert told.code == 5
     assert "provision mysql" in told.out + told.err
     ran = mysql.run("--json")
     assert ran.code == 0, ran.why
-    assert "unit:mariadb.service" in ran.changed()
+    assert f"unit:{UNIT}" in ran.changed()
     as_wanted(mysql)
 
 
@@ -178,8 +205,8 @@ def test_a_setting_that_the_server_would_not_start_with_changes_nothing(mysql: S
     ran = mysql.run("--json", "--set", 'database.settings={ no_such_setting = "1" }')
     assert ran.code == 1, ran.out
     assert "no_such_setting" in json.dumps(ran.host["error"])
-    assert "no_such_setting" not in mysql.on("cat /etc/mysql/mariadb.conf.d/90-provision.cnf")
-    assert mysql.lives()["mariadb.service"] == lives["mariadb.service"]
+    assert "no_such_setting" not in mysql.on(f"cat {CONF}")
+    assert mysql.lives()[UNIT] == lives[UNIT]
     ran = mysql.run("--json", "--set", "database.settings={}")
     assert ran.code == 0, ran.why
     as_wanted(mysql)
@@ -202,13 +229,13 @@ def test_another_engine_is_refused_on_a_stack_that_holds_data(mysql: Stack) -> N
 
 
 def test_data_that_is_gone_is_not_begun_anew(mysql: Stack) -> None:
-    mysql.on("systemctl stop mariadb; mv /var/lib/mysql /var/lib/mysql.away; mkdir /var/lib/mysql")
+    mysql.on(f"systemctl stop {UNIT}; mv /var/lib/mysql /var/lib/mysql.away; mkdir /var/lib/mysql")
     try:
         ran = mysql.run("--json")
         assert ran.code == 4, ran.out
         assert "is gone" in json.dumps(ran.host)
     finally:
-        mysql.on("rmdir /var/lib/mysql; mv /var/lib/mysql.away /var/lib/mysql; systemctl start mariadb")
+        mysql.on(f"rmdir /var/lib/mysql; mv /var/lib/mysql.away /var/lib/mysql; systemctl start {UNIT}")
     mysql.wait()
     as_wanted(mysql)
 
@@ -219,9 +246,9 @@ def test_a_new_password_is_on_both_sides_and_the_old_one_opens_nothing(mysql: St
     assert ran.code == 0, ran.why
     assert mysql.secret("database.password") != before
     for host in ("127.0.0.1", "localhost"):
-        assert mysql.host.exec(f"MYSQL_PWD={before} mariadb -h {host} -u mlflow -e 'SELECT 1'").rc != 0
+        assert mysql.host.exec(f"MYSQL_PWD={before} {CLIENT} -h {host} -u mlflow -e 'SELECT 1'").rc != 0
     after = mysql.secret("database.password")
-    assert mysql.host.exec(f"MYSQL_PWD={after} mariadb -h 127.0.0.1 -u mlflow -e 'SELECT 1'").rc == 0
+    assert mysql.host.exec(f"MYSQL_PWD={after} {CLIENT} -h 127.0.0.1 -u mlflow -e 'SELECT 1'").rc == 0
     as_wanted(mysql)
 
 
@@ -240,7 +267,7 @@ def test_a_rotation_that_fails_on_the_host_brings_the_earlier_password_back(mysq
         mysql.on("rm -r /run/systemd/system/mlflow-server.service.d /run/provision-test; systemctl daemon-reload")
     mysql.on("systemctl restart mlflow-server")
     mysql.wait()
-    assert mysql.host.exec(f"MYSQL_PWD={before} mariadb -h 127.0.0.1 -u mlflow -e 'SELECT 1'").rc == 0
+    assert mysql.host.exec(f"MYSQL_PWD={before} {CLIENT} -h 127.0.0.1 -u mlflow -e 'SELECT 1'").rc == 0
     ran = mysql.run("--json")
     assert ran.code == 0, ran.why
     as_wanted(mysql)

@@ -241,8 +241,12 @@ def test_a_failed_change_ends_the_run_with_what_was_done_and_keeps_the_secrets_i
     assert not (state.stack_dir(A) / "stack.toml").exists()
     assert one.asked == []
     host.failing = set()
-    assert one.run()[0] == Exit.OK
+    code, ended = one.run()
+    assert (code, ended.results[A].fresh, ended.results[A].unseen) == (Exit.OK, False, True), (
+        "its URL is yet to be told"
+    )
     assert len(host.applied) == len(set(host.applied))
+    assert not one.run()[1].results[A].unseen
 
 
 def test_one_step_that_lacks_its_needs_is_refused_with_the_commands_that_meet_them(one: World) -> None:

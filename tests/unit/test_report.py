@@ -303,3 +303,12 @@ def test_a_line_that_is_said_of_one_of_several_hosts_names_it(live: bool, capsys
     assert told
     assert [line for line in told if not line.startswith(("u            ", "10.151.0.114 "))] == []
     assert all(len(line) <= 80 for line in told)
+
+
+def test_a_run_that_ends_what_an_earlier_one_began_tells_the_url_what_it_did_and_what_was_kept() -> None:
+    result = HostResult(
+        "h", stack="h", url="http://h:5000", unseen=True, changes=[planned(0.1)], kept=["/var/backups/x"]
+    )
+    out, _ = shown(result)
+    for words in ("unit:minio.service", "Ready in", "http://h:5000", "/var/backups/x", "pip install mlflow"):
+        assert words in out
