@@ -7,7 +7,6 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,14 +118,13 @@ def _listener(port: int) -> socket.socket:
 
 def _opener(page: Page, path: Path) -> Callable[[], tuple[forward.Stream, Callable[[], None]]]:
     def opened() -> tuple[forward.Stream, Callable[[], None]]:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock, end = forward.joined(path)
         try:
-            sock.connect(str(path))
             stream: forward.Stream = _unwrapped(sock, page.tls) if page.tls else sock
         except BaseException:
             sock.close()
             raise
-        return stream, lambda: _end(sock)
+        return stream, end
 
     return opened
 
@@ -142,12 +140,6 @@ def _unwrapped(sock: socket.socket, name: str) -> forward.Stream:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return TlsStream(sock, context, name)
-
-
-def _end(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-    sock.close()
 
 
 def _tell(page: Page, url: str, connection: Session) -> None:

@@ -120,7 +120,7 @@ def look(
         deep=deep,
         name=name,
     )
-    wanted: list[probe.Probe[Any]] = [*BASE, *_probes(context, _built(context, chosen))]
+    wanted: list[probe.Look[Any]] = [*BASE, *_probes(context, _built(context, chosen))]
     patience = _DEEP_PATIENCE if deep else _PATIENCE
     seen = probe.look(session, wanted, timeout=patience)
     looks = 1
@@ -318,7 +318,7 @@ def _built(context: Context, chosen: Sequence[str]) -> dict[str, Sequence[Resour
     }
 
 
-def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[probe.Probe[Any]]:
+def _probes(context: Context, built: Mapping[str, Sequence[Resource]]) -> list[probe.Look[Any]]:
     """What the steps of `built` look at, to be named and to be compared."""
     looks = [look for step in placed(context) if step.name in built for look in step.looks(context)]
     return [*looks, *plan.probes_of(r for resources in built.values() for r in resources)]

@@ -136,7 +136,9 @@ class Run:
         def say(text: str) -> None:
             self.emit(Said(planned.step, text))
 
-        return replace(planned, change=planned.resource.prepare(self._session, planned.change, say))
+        locked = self._owner and planned.resource.elsewhere
+        with claimed(self._session, self._owner) if locked else nullcontext():
+            return replace(planned, change=planned.resource.prepare(self._session, planned.change, say))
 
     def _client(self, planned: Planned, resource: ClientResource) -> Seen:
         started = time.monotonic()

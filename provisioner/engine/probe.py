@@ -39,6 +39,14 @@ class Probe(Look[T], ABC):
         """One value per probe, in the order of `probes`."""
 
 
+class Asked(Look[T], ABC):
+    """A look at one thing that a client library takes from here, through the connection to the host."""
+
+    @abstractmethod
+    def ask(self, session: Session) -> T:
+        """Changes nothing. What stands in the way is part of the answer."""
+
+
 class Seen:
     """What was seen of a host: look -> value. Immutable; `put` gives a changed copy."""
 
@@ -101,13 +109,17 @@ def read(groups: Mapping[type[Probe[Any]], Sequence[Probe[Any]]], frames: Iterab
     return Seen(values)
 
 
-def look(session: Session, probes: Iterable[Probe[Any]], *, timeout: float = 60.0) -> Seen:
-    """See all `probes` with one exec."""
-    groups = by_kind(probes)
+def look(session: Session, looks: Iterable[Look[Any]], *, timeout: float = 60.0) -> Seen:
+    """See all probes of `looks` with one exec, and ask the others."""
+    looks = dict.fromkeys(looks)
+    asked = Seen({each: each.ask(session) for each in looks if isinstance(each, Asked)})
+    groups = by_kind(each for each in looks if isinstance(each, Probe))
+    if not groups:
+        return asked
     mark = script.boundary()
     frames: list[script.Frame] = []
     reader = script.FrameReader(mark, frames.append)
     text = script.wrap(script.gather(fragments(groups)), mark)
     result = session.run(encode(text), on_output=reader.feed, timeout=timeout)
     script.require_end(reader, result.stderr, result.status)
-    return read(groups, frames)
+    return read(groups, frames).merge(asked)

@@ -91,6 +91,8 @@ class HostResource(Resource):
 
     patience: ClassVar[float] = 120.0
     """Seconds an apply fragment of this kind may stay silent."""
+    elsewhere: ClassVar[bool] = False
+    """`prepare` writes elsewhere than on the host: under the work lock, as its execs do."""
 
     @property
     def hint(self) -> str:

@@ -13,7 +13,6 @@ _HERE = Path(__file__).parent
 _PARTS = {
     "fetch_wheel": ("host_index", "http_client", "fetch_wheel"),
     "fetch_file": ("host_index", "http_client", "fetch_file"),
-    "external_database": ("postgres_wire", "external_database"),
     "reach": ("host_index", "http_client", "reach"),
     "reach_index": ("host_index", "http_client", "reach_index"),
     "run_uv": ("host_index", "run_uv"),

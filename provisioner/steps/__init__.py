@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from provisioner.door import Door
 from provisioner.engine.check import Check
-from provisioner.engine.probe import Look, Probe, Seen, T
+from provisioner.engine.probe import Look, Seen, T
 from provisioner.engine.resource import Resource
 from provisioner.errors import UsageError
 from provisioner.resources.facts import Facts
@@ -82,7 +82,7 @@ class Step(Protocol):
     def applies(self, settings: Settings) -> bool:
         """Whether this stack has this step."""
 
-    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+    def looks(self, context: Context) -> Sequence[Look[Any]]:
         """What must be seen before the resources can be named (what a distribution installed)."""
 
     def resources(self, context: Context) -> Sequence[Resource]:

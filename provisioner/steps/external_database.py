@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from provisioner.certificates.material import certificates
 from provisioner.database_url import DatabaseUrl, parse
 from provisioner.engine.check import Check
-from provisioner.engine.probe import Probe
+from provisioner.engine.probe import Look, Probe
 from provisioner.engine.resource import Resource
 from provisioner.resources.certificate import HEAD
-from provisioner.resources.external_database import PYTHON, ExternalDatabase, ExternalLook, Login, Place, Told
+from provisioner.resources.external_database import ExternalDatabase, ExternalLook
+from provisioner.resources.external_look import Told
+from provisioner.resources.external_way import Login, Place
 from provisioner.resources.file import File
 from provisioner.resources.mark import HAD, MarkProbe
 from provisioner.resources.paths import PathProbe
@@ -57,7 +59,7 @@ class External:
     def applies(self, settings: Settings) -> bool:
         return settings.database.engine == self.engine
 
-    def looks(self, context: Context) -> Sequence[Probe[Any]]:
+    def looks(self, context: Context) -> Sequence[Look[Any]]:
         asked = _asked(context)
         steady = self.server(context)
         return (
@@ -225,8 +227,7 @@ def _asked(context: Context) -> ExternalLook | None:
         and steady.database is not None
     ):
         return None
-    where = place(context)
-    return ExternalLook(where, context.facts.python_path or PYTHON, where.name)
+    return ExternalLook(place(context))
 
 
 def _one_by_one(context: Context, asked: ExternalLook | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from provisioner.database_url import DatabaseUrl
 from provisioner.engine.check import Check
-from provisioner.resources.external_database import Told
+from provisioner.resources.external_look import Told
 from provisioner.resources.remote_database import IDENTITY
 from provisioner.settings import Settings
 
@@ -34,14 +34,16 @@ _WORDS = {
         "leave sslmode out of database.url",
     ),
     "method": ("it asks for a login that this version does not have", "let its administrator set scram-sha-256"),
-    "impostor": ("it does not know the role's password itself: it may be another server", "check database.url"),
+    "impostor": (
+        "it lets {user} in without a password, or does not know it itself: it may be another server",
+        "check database.url, or let its administrator set scram-sha-256 in pg_hba.conf",
+    ),
     "standby": (
         "it can only be read: a standby, or default_transaction_read_only",
         "name the writable server too, and add target_session_attrs=read-write to database.url",
     ),
     "admin": ("it refuses the administrator's login", "correct database.admin.user and database.admin.password"),
     "old": ("it is too old", "PostgreSQL 12 or newer"),
-    "host": ("this server has no Python to ask with", "apt-get install python3   (on the server)"),
     "answer": ("it says no", "look at the database's own log"),
     "login": (
         "the role {user} is not there, or has another password",

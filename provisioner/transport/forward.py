@@ -16,6 +16,7 @@ from provisioner.transport.target import parse_target
 if TYPE_CHECKING:
     from paramiko.channel import Channel
 
+    from provisioner.transport.base import Session
     from provisioner.transport.channels import Channels
 
 _CHUNK = 32 * 2**10
@@ -131,6 +132,53 @@ def forwarded(opener: Callable[[], tuple[Stream, Callable[[], None]]], port: int
     finally:
         listener.close()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def local_port(session: Session, port: int, host: str, room: int) -> Iterator[int]:
+    """A port of this machine's loopback that leads to host:port as seen from the server. Each of its connections
+    ends after `room` bytes of answers."""
+    with (
+        session.forward(port, host) as path,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        served(listener, lambda: _bounded(path, room)),
+    ):
+        yield listener.getsockname()[1]
+
+
+def joined(path: Path) -> tuple[socket.socket, Callable[[], None]]:
+    """A connection to the Unix socket, and what ends it."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(str(path))
+    except BaseException:
+        sock.close()
+        raise
+
+    def end() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+    return sock, end
+
+
+class _Bounded:
+    """A stream that ends after `room` bytes of what it receives."""
+
+    def __init__(self, stream: Stream, room: int) -> None:
+        self.sendall, self.shutdown, self.close = stream.sendall, stream.shutdown, stream.close
+        self._stream, self._room = stream, room
+
+    def recv(self, size: int, /) -> bytes:
+        data = self._stream.recv(size) if self._room > 0 else b""
+        self._room -= len(data)
+        return data
+
+
+def _bounded(path: Path, room: int) -> tuple[Stream, Callable[[], None]]:
+    sock, end = joined(path)
+    return _Bounded(sock, room), end
 
 
 @contextmanager

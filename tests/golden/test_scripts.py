@@ -20,7 +20,9 @@ from provisioner.engine.probe import Seen
 from provisioner.engine.resource import HostResource, Planned
 from provisioner.resources.conffile import ExampleProbe, ExampleState
 from provisioner.resources.drop_ins import DropIn, DropInProbe
-from provisioner.resources.external_database import ExternalDatabase, ExternalLook, Login, Place, Told
+from provisioner.resources.external_database import ExternalDatabase, ExternalLook
+from provisioner.resources.external_look import Told
+from provisioner.resources.external_way import Login, Place
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.postgresql import scram
 from provisioner.resources.postgresql.clusters import ClustersProbe
@@ -99,11 +101,14 @@ def planned(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Planned]
     # It takes an administrator of somebody else's.
     login, admin = Login("tracker", Secret("fake" * 8)), Login("keeper", Secret("fake" * 4))
     place = Place((("db.example.com", 5432),), "verify-full", "any", "/etc/ssl/roots.crt", "runs", login, admin)
-    asked = ExternalLook(place, "/usr/bin/python3", "runs")
+    asked = ExternalLook(place)
     database = ExternalDatabase(id="database:runs", place=place, look=asked, identity="/etc/mlflow/database.identity")
     lacks = database.diff(Seen({asked: Told("missing", missing=("role", "database"))}))
     assert lacks is not None
-    return found | {"Quorum": Planned(quorum, waits), "ExternalDatabase": Planned(database, lacks)}
+    return found | {
+        "Quorum": Planned(quorum, waits),
+        "ExternalDatabase": Planned(database, replace(lacks, payload="7001/42")),
+    }
 
 
 def test_the_scripts_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,28 +11,48 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any
 
 
 def answer(kind: bytes, body: bytes) -> bytes:
     return kind + struct.pack("!i", len(body) + 4) + body
 
 
-def row(*values: str | None) -> bytes:
-    fields = b"".join(
-        struct.pack("!i", -1) if each is None else struct.pack("!i", len(each)) + each.encode() for each in values
-    )
-    return answer(b"D", struct.pack("!h", len(values)) + fields)
+def row(*values: object) -> bytes:
+    """One row: of each value its name is `x`, and its type what Python's says."""
+    kinds = {bool: 16, int: 23}
+    about = b"".join(b"x\0" + struct.pack("!ihihih", 0, 0, kinds.get(type(v), 25), -1, -1, 0) for v in values)
+    texts = [
+        None if v is None else {True: "t", False: "f"}.get(v, str(v)) if type(v) is bool else str(v) for v in values
+    ]
+    fields = b"".join(struct.pack("!i", -1) if t is None else struct.pack("!i", len(t)) + t.encode() for t in texts)
+    count = struct.pack("!h", len(values))
+    return answer(b"T", count + about) + answer(b"D", count + fields) + DONE
 
 
 def refusal(code: str, words: str) -> bytes:
     return answer(b"E", f"SFATAL\0C{code}\0M{words}\0\0".encode())
 
 
+def greeted(version: str = "16.4", *, standby: bool = False) -> bytes:
+    """What a server says of itself after a login."""
+    said = {"server_version": version, "client_encoding": "UTF8", "DateStyle": "ISO, MDY", "integer_datetimes": "on"}
+    said |= {"in_hot_standby": "on" if standby else "off", "default_transaction_read_only": "off"}
+    told = b"".join(answer(b"S", f"{key}\0{value}\0".encode()) for key, value in said.items())
+    return ENTERED + told + answer(b"K", struct.pack("!ii", 7, 7)) + READY
+
+
 READY = answer(b"Z", b"I")
+DONE = answer(b"C", b"SELECT 1\0")
 ENTERED = answer(b"R", struct.pack("!i", 0))
-GREETED = ENTERED + answer(b"S", b"server_version\x0016.4\0") + READY
-FACTS = ("160004", "16.4", "f", "f", "f", "UTF8", "public", "t", '"$user", public', "42")
+GREETED = greeted()
+FACTS = (False, False, False, "UTF8", "public", True, '"$user", public', "42")
+_TLS = struct.pack("!i", 80877103)
+
+
+def clear(server: Server, connection: socket.socket) -> None:
+    """Asks for the password in clear."""
+    connection.sendall(answer(b"R", struct.pack("!i", 3)))
+    server.password(connection)
 
 
 class Server:
@@ -47,8 +67,7 @@ class Server:
         greeting: bytes | Callable[[bytes], bytes],
         answers: Callable[[str], bytes | None],
         tls: ssl.SSLContext | None = None,
-        login: Callable[[Server, socket.socket], None] | None = None,
-        address: str = "127.0.0.1",
+        login: Callable[[Server, socket.socket], None] | None = clear,
     ):
         self.talks: list[list[str]] = []
         """The queries of each connection."""
@@ -56,7 +75,7 @@ class Server:
         """What was sent as a password."""
         self._tls, self._login = tls, login
         self._answers, self._greeting = answers, greeting
-        self._listener = socket.create_server((address, 0))
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -73,17 +92,16 @@ class Server:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
-                self._talk(connection)
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
         try:
             first = self._packet(connection)
-            if self._tls is not None:
+            if first == _TLS and self._tls is not None:
                 connection.sendall(b"S")
                 connection = self._tls.wrap_socket(connection, server_side=True)
                 first = self._packet(connection)
-            if self._login is not None:
+            if self._login is not None and first != _TLS:
                 self._login(self, connection)
             connection.sendall(self._greeting if isinstance(self._greeting, bytes) else self._greeting(first))
             self.talks.append([])
@@ -95,8 +113,10 @@ class Server:
                 told = self._answers(query)
                 if told is not None:
                     connection.sendall(told + READY)
-        except (OSError, struct.error):
+        except (OSError, struct.error, UnicodeDecodeError):
             return
+        finally:
+            connection.close()
 
     @staticmethod
     def _packet(connection: socket.socket) -> bytes:
@@ -107,12 +127,6 @@ class Server:
         connection.recv(1)
         self.given.append(self._packet(connection))
         return self.given[-1]
-
-
-def clear(server: Server, connection: socket.socket) -> None:
-    """Asks for the password in clear."""
-    connection.sendall(answer(b"R", struct.pack("!i", 3)))
-    server.password(connection)
 
 
 def scram(password: str, end: Callable[[bytes], bytes]) -> Callable[[Server, socket.socket], None]:
@@ -153,33 +167,20 @@ class Cluster:
         """Statements that are done and not answered, by their beginning; each once."""
         self.before: dict[str, str] = {}
         """Statements before which somebody else makes the same: the code that is told then."""
+        self.words = ('password authentication failed for user "tracker"', 'database "runs" does not exist')
+        """In the server's language."""
         self.server = Server(self._greeted, self._answer)
 
     @property
     def changes(self) -> list[str]:
         return [query for query in self.server.queries if not query.startswith(("SELECT", "SHOW"))]
 
-    def asked(self, **changed: Any) -> dict[str, Any]:
-        login = {"password": "secret", "prepared": "secret"}
-        return {
-            "hosts": [("127.0.0.1", self.server.port)],
-            "mode": "disable",
-            "target": "any",
-            "roots": "",
-            "name": "runs",
-            "user": "tracker",
-            **login,
-            "admin": {"user": "keeper", **login},
-            "verifier": "SCRAM-SHA-256$4096:x",
-            **changed,
-        }
-
     def _greeted(self, first: bytes) -> bytes:
-        if b"user\0keeper\0" in first:
+        if b"user\0keeper\0" in first or (self.role and b"database\0postgres\0" in first):
             return GREETED
         if not self.role:
-            return refusal("28P01", "password authentication failed")
-        return GREETED if self.database else refusal("3D000", "it does not exist")
+            return refusal("28P01", self.words[0])
+        return GREETED if self.database else refusal("3D000", self.words[1])
 
     def _answer(self, query: str) -> bytes | None:
         begun = " ".join(query.split()[:2])
@@ -211,25 +212,25 @@ class Cluster:
             self.member = False
         else:
             return self._told(query)
-        return b""
+        return DONE
 
     def _told(self, query: str) -> bytes:
         if query.startswith("SELECT current_setting('server_version_num')"):
-            return row(str(self.version), *FACTS[1:])
+            return row(self.version, "16.4")
+        if query.startswith("SELECT pg_is_in_recovery"):
+            return row(*FACTS)
         if right := re.search(r"pg_has_role\('tracker', '([A-Z ]+)'\)", query):
             held = {"SET" if self.version >= 160000 else "MEMBER": self.member, "MEMBER WITH ADMIN OPTION": self.admin}
-            return row("t" if held[right[1]] else "f")
+            return row(held[right[1]])
         if "rolcreaterole" in query:
-            return row("f", "t", "t") if "current_user" in query else row("f", "f", "f") if self.role else b""
-        for part, told in {
-            "system_identifier": "7001",
-            "server_version_num": str(self.version),
-            "server_version": "16.4",
-            "count(*)": "0",
-            "SELECT rolsuper": "f",
-        }.items():
+            return (
+                row(False, True, True) if "current_user" in query else row(False, False, False) if self.role else DONE
+            )
+        if query.startswith("SELECT 1 FROM pg_database"):
+            return row(1)
+        for part, told in {"system_identifier": "7001", "count(*)": 0, "SELECT rolsuper": False}.items():
             if part in query:
                 return row(told)
         if "FROM pg_database" in query:
-            return row("tracker") if self.database else b""
-        return row(None) if "to_regclass" in query else row("f")
+            return row("tracker") if self.database else DONE
+        return row(None)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import struct
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +14,7 @@ from typing import Any
 
 import pytest
 from certs import Authority, written
-from fake_postgres import FACTS, GREETED, Server, answer, refusal, row
+from fake_postgres import FACTS, GREETED, Server, answer, clear, greeted, refusal, row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +25,9 @@ from provisioner.door import Door
 from provisioner.engine.probe import Seen
 from provisioner.errors import Refused, UsageError
 from provisioner.record import dump_recorded, parse_recorded
-from provisioner.resources.external_database import ExternalLook, Login, Told, read
+from provisioner.resources.external_database import ExternalLook
+from provisioner.resources.external_look import Told
+from provisioner.resources.external_way import Login, Place, Talk, Way
 from provisioner.resources.facts import Facts
 from provisioner.resources.file import File
 from provisioner.resources.mark import MarkProbe
@@ -42,6 +41,7 @@ from provisioner.steps.external_database import PROVEN, STEP, place
 from provisioner.steps.external_findings import _WORDS, findings
 from provisioner.switches import switches
 from provisioner.topology import Member, Topology
+from provisioner.transport.fake import FakeSession
 from provisioner.verify.faults import refused
 from provisioner.verify.http import Response
 from provisioner.verify.target import Target
@@ -253,7 +253,7 @@ def test_without_the_password_and_an_administrator_a_run_says_where_it_comes_fro
 
 
 def asked(made: Context) -> ExternalLook:
-    return ExternalLook(place(made), sys.executable, "runs")
+    return ExternalLook(place(made))
 
 
 def fresh(told: Told, **secrets: Secret) -> Context:
@@ -460,7 +460,7 @@ def test_another_engine_is_a_switch_that_says_what_would_have_to_move() -> None:
     assert "database.name" not in found, "one reason for one change"
 
 
-# What the program on the host says.
+# What a look through the host says.
 
 
 @pytest.fixture
@@ -469,22 +469,24 @@ def serve() -> Iterator[Callable[..., Server]]:
 
     def start(
         greeting: bytes = GREETED,
-        facts: Sequence[str | None] = FACTS,
+        facts: Sequence[object] = FACTS,
         tls: ssl.SSLContext | None = None,
+        login: Any = clear,
+        number: int = 160004,
         **answers: bytes,
     ) -> Server:
         def say(query: str) -> bytes:
             if query.startswith("SELECT current_setting('server_version_num')"):
+                return row(number, "16.4")
+            if query.startswith("SELECT pg_is_in_recovery() OR"):
                 return row(*facts)
             if "to_regclass" in query:
                 return row(None)
             if "count(*)" in query:
-                return row("0")
-            if "system_identifier" in query:
-                return answers.get("system", row("7001"))
-            return row("f")
+                return answers.get("tables", row(0))
+            return answers.get("system", row("7001"))
 
-        running.append(Server(greeting, say, tls))
+        running.append(Server(greeting, say, tls, login))
         return running[-1]
 
     yield start
@@ -500,12 +502,7 @@ def look(*ports: int, target: str = "any", mode: str = "disable", **changed: obj
         mode=mode,
         **changed,  # type: ignore[arg-type]
     )
-    probe = ExternalLook(where, sys.executable, "runs")
-    done = subprocess.run(
-        ["sh"], input="set -eu\n" + ExternalLook.fragment([probe]), capture_output=True, text=True, check=True
-    )
-    (found,) = ExternalLook.parse([probe], done.stdout.encode())
-    return found
+    return ExternalLook(where).ask(FakeSession())
 
 
 def test_a_database_that_mlflow_can_use_is_ok(serve: Callable[..., Server]) -> None:
@@ -526,20 +523,27 @@ def test_a_service_that_hides_its_identity_is_known_by_the_databases_number(serv
 @pytest.mark.parametrize(
     ("at", "value", "word"),
     [
-        (0, "110022", "old"),
-        (2, "t", "standby"),
-        (3, "t", "superuser"),
-        (5, "SQL_ASCII", "encoding"),
-        (6, None, "denied"),
-        (7, "f", "denied"),
+        (0, True, "standby"),
+        (1, True, "superuser"),
+        (3, "SQL_ASCII", "encoding"),
+        (4, None, "denied"),
+        (5, False, "denied"),
     ],
 )
 def test_a_database_that_mlflow_cannot_use_is_told_by_what_is_wrong(
-    serve: Callable[..., Server], at: int, value: str | None, word: str
+    serve: Callable[..., Server], at: int, value: object, word: str
 ) -> None:
-    facts: list[str | None] = list(FACTS)
+    facts: list[object] = list(FACTS)
     facts[at] = value
     assert look(serve(facts=facts).port).word == word
+
+
+def test_a_database_that_is_too_old_is_told_as_such(serve: Callable[..., Server]) -> None:
+    assert look(serve(number=110022).port).word == "old"
+
+
+def hangs_up(_: bytes) -> bytes:
+    raise OSError
 
 
 @pytest.mark.parametrize(
@@ -554,25 +558,17 @@ def test_a_database_that_mlflow_cannot_use_is_told_by_what_is_wrong(
         (b"SSH-2.0-OpenSSH_9.2\r\n", "foreign"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "foreign"),
         (b"R\x7f\xff\xff\xff", "foreign"),
-        (b"", "foreign"),
+        (hangs_up, "foreign"),
     ],
 )
-def test_each_refusal_is_told_by_one_word(serve: Callable[..., Server], greeting: bytes, word: str) -> None:
-    server = serve(greeting) if greeting else None
-    if server is None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
-        with listener:
-            assert look(port).word == word
-        return
-    assert look(server.port).word == word
+def test_each_refusal_is_told_by_one_word(serve: Callable[..., Server], greeting: Any, word: str) -> None:
+    assert look(serve(greeting, login=None).port).word == word
 
 
 def test_a_challenge_that_is_none_is_not_answered(serve: Callable[..., Server]) -> None:
     nonce = b"r=,s=AAAA,i=4096"
     greeting = answer(b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0") + answer(b"R", struct.pack("!i", 11) + nonce)
-    assert look(serve(greeting).port).word == "foreign"
+    assert look(serve(greeting, login=None).port).word == "foreign"
 
 
 def test_without_tls_where_it_is_wanted_nothing_is_said_to_the_server(serve: Callable[..., Server]) -> None:
@@ -610,38 +606,55 @@ def test_the_servers_certificate_is_checked_as_the_mode_says(serve: Callable[...
 
 
 def test_the_first_of_several_addresses_that_can_be_written_to_is_taken(serve: Callable[..., Server]) -> None:
-    standby = ("160004", "16.4", "t", *FACTS[3:])
     with socket.create_server(("127.0.0.1", 0)) as closed:
         dead = closed.getsockname()[1]
-    reader, writer = serve(facts=standby), serve()
-    reader._answers = lambda _query: row("t")
+    reader, writer = serve(greeted(standby=True)), serve()
     found = look(dead, reader.port, writer.port, target="read-write")
     assert found.word == "ok"
     assert found.away == (f"127.0.0.1:{dead} (port)",)
+    assert reader.queries == []
     assert look(reader.port, target="read-write").word == "standby"
     only = look(dead, reader.port, target="read-write")
     assert "Connection refused" in only.said
     assert "standby" in only.said
 
 
-def test_no_password_is_in_an_argument_or_in_what_is_shown() -> None:
+def test_no_password_goes_to_the_host_or_is_shown(serve: Callable[..., Server]) -> None:
     where = replace(place(context()), admin=Login("keeper", Secret("kept-by-nobody-1")))
-    assert PASSWORD not in repr(where)
-    assert "kept-by-nobody-1" not in repr(where)
-    for line in where.call("look", "python3").splitlines()[1:]:
-        assert "kept-by-nobody-1" not in line, "the program is the same for all"
-    created = where.call("create", "python3")
-    assert "SCRAM-SHA-256$4096:" in created
+    session = FakeSession()
+    found = ExternalLook(replace(where, hosts=(("127.0.0.1", serve().port),), mode="disable")).ask(session)
+    assert found.word == "ok"
+    for secret in (PASSWORD, "kept-by-nobody-1"):
+        assert secret not in f"{where!r}{ExternalLook(where)!r}{found!r}"
+        assert not [script for script in session.scripts if secret.encode() in script]
 
 
-@given(st.text(max_size=80) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_a_hostile_answer_is_an_error_or_harmless(line: str) -> None:
-    try:
-        found = read(line)
-    except (ValueError, RecursionError):
-        return
+@given(st.lists(st.lists(st.none() | st.booleans() | st.integers() | st.text(), max_size=9), max_size=9))
+def test_a_hostile_answer_is_told_or_harmless(answers: list[list[object]]) -> None:
+    left = iter(answers)
+
+    class Odd(Talk):
+        def __init__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def rows(self, *_: object, **__: object) -> list[tuple[object, ...]]:
+            return [tuple(each) for each in [next(left, [])] if each]
+
+    class Nowhere(Way):
+        def talk(self, *_: object, **__: object) -> Odd:
+            return Odd()
+
+    def at_once(session: object, where: Place, seconds: float, work: Callable[[Way], Told]) -> Told:
+        return work(Nowhere(where, {}, {}, Path("/")))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("provisioner.resources.external_database.through", at_once)
+        found = ExternalLook(place(context())).ask(FakeSession())
     assert found.word.isalpha()
     assert found.said.isprintable()
+    assert found.version.isprintable()
+    assert len(found.said) <= 300
 
 
 def test_rows_are_two_numbers_or_unknown() -> None:

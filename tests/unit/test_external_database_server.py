@@ -1,5 +1,5 @@
-"""A database of somebody else's: whom the program on the host trusts with a password, how long it waits, and what it
-leaves at the server when it makes role and database."""
+"""A database of somebody else's: whom a look trusts with a password, how long it waits, and what it leaves at the
+server when it makes role and database."""
 
 from __future__ import annotations
 
@@ -7,32 +7,53 @@ import base64
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from certs import Authority, written
-from fake_postgres import ENTERED, GREETED, READY, Cluster, Server, answer, clear, row, scram, signed
+from fake_postgres import DONE, ENTERED, GREETED, READY, Cluster, Server, answer, refusal, row, scram, signed
 
-from provisioner.resources.external_database import ExternalDatabase
-from provisioner.runtime import external_database, postgres_wire
-from provisioner.runtime.postgres_wire import Trouble, Wire
+from provisioner.resources import external_database, external_look, external_way
+from provisioner.resources.external_look import Told, create, look
+from provisioner.resources.external_way import Login, Place, Talk, Trouble, Way, through
+from provisioner.secrets import Secret
+from provisioner.transport.base import Result
+from provisioner.transport.fake import FakeSession
 
 PASSWORD = "not known to everybody"
+TRACKER, KEEPER = Login("tracker", Secret(PASSWORD)), Login("keeper", Secret("secret"))
 
 
-def wire(server: Server, mode: str = "disable", roots: str = "", host: str = "127.0.0.1") -> Wire:
-    return Wire((host, server.port), mode, roots, "tracker", "runs", PASSWORD, PASSWORD)
+def at(*servers: Server, mode: str = "disable", roots: str = "", host: str = "127.0.0.1", admin: Any = None) -> Place:
+    return Place(tuple((host, each.port) for each in servers), mode, "any", roots, "runs", TRACKER, admin)
 
 
-def word(*arguments: Any, **options: Any) -> str:
+def host(reached: str) -> FakeSession:
+    """MLflow's host, which found those addresses."""
+    return FakeSession(answer=lambda _: Result(f"{reached}\nroots\n".encode(), b"", 0))
+
+
+def talked(place: Place, work: Callable[[Talk], Any], session: FakeSession | None = None) -> Any:
+    def run(way: Way) -> Any:
+        with way.talk(place.login, place.name) as talk:
+            return work(talk)
+
+    return through(session or FakeSession(), place, 20, run)
+
+
+def word(place: Place, session: FakeSession | None = None) -> str:
     try:
-        wire(*arguments, **options).close()
+        talked(place, lambda talk: None, session)
     except Trouble as trouble:
         return trouble.word
     return "ok"
+
+
+def made(cluster: Cluster, admin: Login | None = KEEPER, work: Callable[[Way], Told] = create) -> Told:
+    return through(FakeSession(), at(cluster.server, admin=admin), 20, work)
 
 
 @pytest.fixture
@@ -59,123 +80,126 @@ def cluster(servers: list[Server]) -> Cluster:
         (scram(PASSWORD, signed), "ok"),
         (scram("what it guesses", signed), "impostor"),
         (scram(PASSWORD, lambda _: signed(base64.b64encode(b"\0" * 32))), "impostor"),
-        (scram(PASSWORD, lambda _: signed(b"")), "impostor"),
         (scram(PASSWORD, lambda _: ENTERED), "impostor"),
         (scram(PASSWORD, lambda _: b""), "impostor"),
+        (None, "impostor"),
     ],
 )
 def test_a_server_that_does_not_show_that_it_knows_the_password_is_not_trusted(
     servers: list[Server], login: Any, told: str
 ) -> None:
     servers.append(Server(GREETED, lambda _: b"", login=login))
-    assert word(servers[0]) == told
+    assert word(at(servers[0])) == told
 
 
-def test_a_server_that_begins_without_a_login_is_none(servers: list[Server]) -> None:
-    servers.append(Server(READY, lambda _: b""))
-    assert word(servers[0]) == "foreign"
+@pytest.mark.parametrize("greeting", [READY, answer(b"R", struct.pack("!i", 12) + b"v=AAAA") + READY])
+def test_a_server_that_begins_without_a_login_is_none(servers: list[Server], greeting: bytes) -> None:
+    servers.append(Server(greeting, lambda _: b"", login=None))
+    assert word(at(servers[0])) != "ok"
 
 
 def test_the_password_goes_in_clear_only_to_a_server_that_is_known(servers: list[Server], tmp_path: Path) -> None:
     root = Authority.new()
-    written(tmp_path, *root.leaf(["127.0.0.2"]))
+    written(tmp_path, *root.leaf(["db.example.com"]))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    here = Server(GREETED, lambda _: b"", login=clear)
-    plain = Server(GREETED, lambda _: b"", login=clear, address="127.0.0.2")
-    encrypted = Server(GREETED, lambda _: b"", tls, login=clear, address="127.0.0.2")
-    servers += [here, plain, encrypted]
+    plain, encrypted = Server(GREETED, lambda _: b""), Server(GREETED, lambda _: b"", tls)
+    servers += [plain, encrypted]
     roots = ssl.DER_cert_to_PEM_cert(root.der)
-    assert word(here) == "ok", "what is sent does not leave the host"
-    assert word(plain, host="127.0.0.2") == "clear"
-    assert word(encrypted, "require", host="127.0.0.2") == "clear"
-    assert PASSWORD.encode() + b"\0" not in [*plain.given, *encrypted.given]
+    assert word(at(plain)) == "ok", "what is sent does not leave the host"
+    named = {"host": "db.example.com"}
+    reached = host("0 127.0.0.1 ok")
+    assert word(at(plain, **named), reached) == "clear"  # type: ignore[arg-type]
+    assert word(at(encrypted, mode="require", **named), reached) == "clear"  # type: ignore[arg-type]
+    assert plain.given == [PASSWORD.encode() + b"\0"]
+    assert encrypted.given in ([], [b""])
     for mode in ("verify-ca", "verify-full"):
-        assert word(encrypted, mode, roots, "127.0.0.2") == "ok"
+        assert word(at(encrypted, mode=mode, roots=roots, **named), reached) == "ok"  # type: ignore[arg-type]
     assert encrypted.given.count(PASSWORD.encode() + b"\0") == 2
 
 
 # How much it takes, and how long it waits.
 
 
-def test_more_rows_than_were_asked_for_are_not_kept(servers: list[Server]) -> None:
-    servers.append(Server(GREETED, lambda _: row("x" * 1000) * 1100))
-    talk = wire(servers[0])
+def test_more_rows_than_anybody_asks_for_end_the_connection(
+    servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(external_way, "ROOM", 100_000)
+    servers.append(Server(GREETED, lambda _: row("x" * 1000) * 300))
     with pytest.raises(Trouble) as error:
-        talk.rows("SELECT 1")
+        talked(at(servers[0]), lambda talk: talk.rows("SELECT 1"))
     assert error.value.word == "foreign"
-    assert talk.lost
 
 
 def test_after_an_answer_that_stayed_out_nothing_more_is_sent(servers: list[Server]) -> None:
-    servers.append(Server(GREETED, lambda query: None if query == "SELECT 1" else row("2")))
-    talk = wire(servers[0])
-    with pytest.raises(Trouble, match="silent"):
-        talk.rows("SELECT 1", 0.1)
-    with pytest.raises(Trouble, match="silent"):
-        talk.rows("SELECT 2")
-    talk.close()
+    servers.append(Server(GREETED, lambda query: None if query == "SELECT 1" else row(2)))
+
+    def work(talk: Talk) -> None:
+        with pytest.raises(Trouble, match="silent"):
+            talk.rows("SELECT 1", seconds=0.05)
+        with pytest.raises(Trouble, match="silent"):
+            talk.rows("SELECT 2")
+
+    talked(at(servers[0]), work)
     assert servers[0].queries == ["SELECT 1"]
 
 
-def test_all_ips_of_a_name_have_the_time_of_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(now=100.0, tried=0)
-
-    class Silent:
-        def settimeout(self, seconds: float) -> None:
-            self.seconds = seconds
-
-        def connect(self, place: object) -> None:
-            clock.now += self.seconds
-            clock.tried += 1
-            raise TimeoutError
-
-        def close(self) -> None: ...
-
-    monkeypatch.setattr(postgres_wire, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    places = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{n}", 5432)) for n in range(1, 9)]
-    monkeypatch.setattr(postgres_wire.socket, "getaddrinfo", lambda *_, **__: places)
-    monkeypatch.setattr(postgres_wire.socket, "socket", lambda *_: Silent())
-    with pytest.raises(Trouble, match="silent"):
-        Wire(("db.example.com", 5432), "disable", "", "tracker", "runs", PASSWORD, PASSWORD)
-    assert clock.tried == 8, "the last one may be the one that answers"
-    assert clock.now <= 100.0 + postgres_wire.SECONDS + 0.001
+def test_what_never_ends_is_left_to_itself(servers: list[Server]) -> None:
+    servers.append(Server(GREETED, lambda _: row(1)))
+    over = threading.Event()
+    try:
+        with pytest.raises(Trouble, match="silent"):
+            through(FakeSession(), at(servers[0]), 0.05, lambda way: over.wait(60))
+    finally:
+        over.set()
 
 
-def test_a_name_with_an_ip_that_refuses_is_reached_at_its_next_one(
-    servers: list[Server], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    servers.append(Server(GREETED, lambda _: row("1")))
-    places = [
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, servers[0].port)) for host in ("127.0.0.9", "127.0.0.1")
-    ]
-    monkeypatch.setattr(postgres_wire.socket, "getaddrinfo", lambda *_, **__: places)
-    talk = wire(servers[0], host="db.example.com")
-    assert talk.one("SELECT 1") == "1"
-    talk.close()
+def test_every_address_of_a_name_is_tried(servers: list[Server]) -> None:
+    servers.append(Server(GREETED, lambda _: row(1), login=scram(PASSWORD, signed)))
+    place = at(servers[0], host="db.example.com")
+    reached = host("0 127.0.0.9 port Connection refused\n0 192.0.2.1 silent\n0 127.0.0.1 ok\n0 $(reboot) ok\n7 ::1 ok")
+    assert talked(place, lambda talk: talk.one("SELECT 1"), reached) == 1
+
+
+def test_what_mlflows_host_does_not_reach_is_told_in_its_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        dead = closed.getsockname()[1]
+    for hosts, told in (
+        ((("127.0.0.1", dead),), ("port", "Connection refused")),
+        ((("nobody.invalid", 5432),), ("name", "")),
+        (
+            (("nobody.invalid", 5432), ("127.0.0.1", dead)),
+            ("name", f"nobody.invalid:5432: name; 127.0.0.1:{dead}: port"),
+        ),
+    ):
+        with pytest.raises(Trouble) as error:
+            through(FakeSession(), Place(hosts, "disable", "any", "", "runs", TRACKER), 20, look)
+        assert error.value.word == told[0]
+        assert error.value.said.startswith(told[1])
 
 
 def test_what_changes_something_has_time_for_it(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, float] = {}
-    asking = Wire.rows
+    asking = Talk.rows
 
-    def rows(self: Wire, query: str, seconds: float = 2 * postgres_wire.SECONDS) -> list[list[str | None]]:
-        given[query] = seconds
-        return asking(self, query, seconds)
+    def rows(self: Talk, statement: str, *values: str, seconds: float = 10.0) -> Any:
+        given[statement] = seconds
+        return asking(self, statement, *values, seconds=seconds)
 
-    monkeypatch.setattr(Wire, "rows", rows)
-    external_database.create(cluster.asked())
-    assert {given[query] for query in cluster.changes} == {external_database.SECONDS_TO_MAKE}
-    assert external_database.SECONDS_TO_MAKE >= 120
-    assert ExternalDatabase.patience > external_database.SECONDS_TO_MAKE_ALL > 3 * external_database.SECONDS_TO_MAKE
+    monkeypatch.setattr(Talk, "rows", rows)
+    made(cluster)
+    changes = {statement: seconds for statement, seconds in given.items() if not statement.startswith("SELECT")}
+    assert len(changes) == len(cluster.changes) == 5
+    assert set(changes.values()) == {external_look.SECONDS_TO_MAKE}
+    assert external_look.SECONDS_TO_MAKE >= 120
+    assert external_database.SECONDS_TO_MAKE_ALL > 3 * external_look.SECONDS_TO_MAKE
 
 
 # What it makes.
 
 
 def test_role_and_database_are_made_and_nobody_has_more_rights_than_before(cluster: Cluster) -> None:
-    told = external_database.create(cluster.asked())
-    assert told["told"] == "ok"
+    assert made(cluster).word == "ok"
     assert [" ".join(each.split()[:2]) for each in cluster.changes] == [
         "CREATE ROLE",
         'GRANT "tracker"',
@@ -183,15 +207,33 @@ def test_role_and_database_are_made_and_nobody_has_more_rights_than_before(clust
         'REVOKE "tracker"',
         "REVOKE ALL",
     ]
+    assert PASSWORD not in "".join(cluster.changes)
+    assert "PASSWORD 'SCRAM-SHA-256$4096:" in cluster.changes[0]
     assert cluster.closed
     assert not cluster.member
+
+
+def test_a_server_that_speaks_another_language_is_asked_for_what_is_missing(cluster: Cluster) -> None:
+    cluster.words = ("Passwort-Authentifizierung für Benutzer »tracker« fehlgeschlagen", "Datenbank fehlt")
+    assert made(cluster, None, told).word == "answer"
+    assert made(cluster, work=look).missing == ("role", "database")
+    cluster.role = cluster.admin = True
+    assert made(cluster, work=look).missing == ("database",)
+    assert made(cluster).word == "ok"
+
+
+def told(way: Way) -> Told:
+    try:
+        return look(way)
+    except Trouble as trouble:
+        return Told(trouble.word, trouble.said)
 
 
 @pytest.mark.parametrize("version", [150008, 160004])
 def test_an_administrator_that_was_a_member_of_the_role_stays_one(servers: list[Server], version: int) -> None:
     cluster = Cluster(version=version, role=True, member=True)
     servers.append(cluster.server)
-    assert external_database.create(cluster.asked())["told"] == "ok"
+    assert made(cluster).word == "ok"
     assert cluster.member
     assert not [each for each in cluster.changes if '"tracker"' in each.split()[:2]]
 
@@ -202,10 +244,10 @@ def test_an_administrator_that_may_not_give_the_role_a_database_is_told_before_t
         for admin in (False, True):
             cluster = Cluster(version=version, role=True, admin=admin)
             servers.append(cluster.server)
-            told = external_database.look(cluster.asked())
-            found[version, admin] = told["told"]
-            if told["told"] == "rights":
-                assert "no member of the role tracker" in told["said"]
+            seen = made(cluster, work=look)
+            found[version, admin] = seen.word
+            if seen.word == "rights":
+                assert "no member of the role tracker" in seen.said
             assert not cluster.changes
     assert found == {
         (150008, False): "missing",
@@ -218,26 +260,35 @@ def test_an_administrator_that_may_not_give_the_role_a_database_is_told_before_t
 @pytest.mark.parametrize(("role", "database"), [("42710", "42P04"), ("23505", "23505")])
 def test_what_somebody_else_makes_at_the_same_moment_is_as_good(cluster: Cluster, role: str, database: str) -> None:
     cluster.before = {"CREATE ROLE": role, "CREATE DATABASE": database}
-    assert external_database.create(cluster.asked())["told"] == "ok"
+    assert made(cluster).word == "ok"
     assert cluster.closed
 
 
 def test_a_database_whose_making_was_not_answered_is_closed_by_the_next_run(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(external_database, "SECONDS_TO_MAKE", 0.1)
+    monkeypatch.setattr(external_look, "SECONDS_TO_MAKE", 0.1)
     cluster.silent = {"CREATE DATABASE"}
     with pytest.raises(Trouble, match="silent"):
-        external_database.create(cluster.asked())
+        made(cluster)
     (talk,) = (talk for talk in cluster.server.talks if any(each.startswith("CREATE DATABASE") for each in talk))
-    assert talk[-1].startswith("CREATE DATABASE"), "its answer would be taken for another's"
+    assert talk[-1].startswith("CREATE DATABASE")
     assert not cluster.member, "taken back on another connection"
     assert not cluster.closed
-    assert external_database.create(cluster.asked(admin=None))["told"] == "ok"
+    monkeypatch.undo()
+    assert made(cluster, None).word == "ok"
     assert cluster.closed
 
 
-def test_a_greeting_by_sasl_alone_is_no_login(servers: list[Server]) -> None:
-    final = answer(b"R", struct.pack("!i", 12) + b"v=AAAA")
-    servers.append(Server(final + READY, lambda _: b""))
-    assert word(servers[0]) != "ok"
+@pytest.mark.parametrize("word", ["login", "entry"])
+def test_an_administrators_login_that_is_refused_is_told_as_such(servers: list[Server], word: str) -> None:
+    said = {"login": 'password authentication failed for user "keeper"', "entry": "no pg_hba.conf entry for host"}[word]
+    servers.append(
+        Server(
+            lambda first: refusal("28P01", said if b"keeper" in first else "password authentication failed"),
+            lambda _: DONE,
+        )
+    )
+    with pytest.raises(Trouble) as error:
+        through(FakeSession(), at(servers[0], admin=KEEPER), 20, look)
+    assert (error.value.word, said in error.value.said) == ("admin", True)
