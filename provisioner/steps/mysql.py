@@ -34,7 +34,7 @@ class Mysql:
     provides: str = "dbms"
     roles: tuple[str, ...] = ("database",)
     engine: str = "mysql"
-    port: int = 3306
+    port: int = 3306  # as in resources/mysql, not imported for it
     data: str = "/var/lib/mysql"
 
     def applies(self, settings: Settings) -> bool:

@@ -17,6 +17,7 @@ from provisioner.engine.check import Check
 from provisioner.engine.probe import Seen
 from provisioner.resources.facts import Facts, Listener
 from provisioner.resources.file import File, NoFile
+from provisioner.resources.mysql import DATA, PORT
 from provisioner.resources.mysql.account import Account
 from provisioner.resources.mysql.server import DatabaseState, ServerState
 from provisioner.resources.mysql.servers import MARIADB, Installed, InstalledProbe
@@ -264,3 +265,4 @@ def test_a_stack_with_postgresql_imports_nothing_of_it() -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said == "[]\n"
+    assert (MYSQL.port, MYSQL.data) == (PORT, DATA), "what the step says without it"

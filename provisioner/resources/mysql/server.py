@@ -12,8 +12,7 @@ from provisioner import assets
 from provisioner.engine.quoting import emit, printable
 from provisioner.engine.resource import UNKNOWN, Unknown
 from provisioner.resources.dbms import ServerLook
-from provisioner.resources.mysql import client
-from provisioner.resources.mysql.servers import DATA
+from provisioner.resources.mysql import DATA, client
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
 from provisioner.engine.probe import Probe
+from provisioner.resources.mysql import DATA
 from provisioner.resources.package import OWNED
 from provisioner.values import dataclass
-
-DATA = "/var/lib/mysql"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ import ipaddress
 from collections.abc import Iterable
 
 from provisioner.engine.check import Check
-from provisioner.resources.mysql import conf
+from provisioner.resources.mysql import DATA, PORT, conf
 from provisioner.resources.mysql.client import SOCKET
 from provisioner.resources.mysql.server import COLLATION
 from provisioner.resources.paths import PathProbe
 from provisioner.resources.unit import UnitProbe
 from provisioner.steps import Context
-from provisioner.steps.mysql import STEP
 from provisioner.steps.mysqld import server
 
 _NEEDED = 2**30
@@ -39,16 +38,16 @@ def checks(context: Context) -> Iterable[Check]:
 
 
 def _port(context: Context) -> Check:
-    title, found, state = f"port {STEP.port}", server.installed(context), server.state(context)
-    holder = next((each for each in context.facts.listeners if each.port == STEP.port), None)
+    title, found, state = f"port {PORT}", server.installed(context), server.state(context)
+    holder = next((each for each in context.facts.listeners if each.port == PORT), None)
     process = (holder.process or "a process that is not told") if holder else ""
-    if state.running and state.port != STEP.port:
+    if state.running and state.port != PORT:
         return Check(
             "mysql-port",
             title,
             "fail",
-            detail=f"{found.flavour} is on port {state.port}, MLflow is set up for {STEP.port}",
-            fix=f"set port = {STEP.port} in its configuration, and restart it",
+            detail=f"{found.flavour} is on port {state.port}, MLflow is set up for {PORT}",
+            fix=f"set port = {PORT} in its configuration, and restart it",
         )
     if holder is not None and not (process.startswith(("mariadbd", "mysqld")) and found.flavour):
         return Check(
@@ -56,7 +55,7 @@ def _port(context: Context) -> Check:
             title,
             "fail",
             detail=f"in use by {process}",
-            fix=f"stop it, or move it to another port than {STEP.port}",
+            fix=f"stop it, or move it to another port than {PORT}",
         )
     return Check("mysql-port", title, "ok", detail="free" if holder is None else found.flavour)
 
@@ -71,7 +70,7 @@ def _disk(context: Context) -> Check:
         "disk",
         "fail",
         detail=f"/var/lib has {free / 2**20:.0f} MB free, {needed // 2**20} MB are needed",
-        fix=f"free {-((free - needed) // 2**20)} MB, or mount a larger disk at {STEP.data}",
+        fix=f"free {-((free - needed) // 2**20)} MB, or mount a larger disk at {DATA}",
     )
 
 
@@ -83,9 +82,9 @@ def _data(context: Context) -> Iterable[Check]:
             "mysql-data",
             "MySQL's data",
             "fail",
-            detail=f"the data of {found.flavour} is gone: {STEP.data} holds no server's tables, and the server is "
+            detail=f"the data of {found.flavour} is gone: {DATA} holds no server's tables, and the server is "
             "still installed",
-            fix=f"mount or restore {STEP.data}, or give it up: {server.flavour(context).make}",
+            fix=f"mount or restore {DATA}, or give it up: {server.flavour(context).make}",
         )
 
 

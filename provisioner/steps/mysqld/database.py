@@ -6,6 +6,7 @@ import ipaddress
 import urllib.parse
 
 from provisioner.engine.resource import Resource
+from provisioner.resources.mysql import PORT
 from provisioner.resources.mysql.account import Account
 from provisioner.resources.mysql.database import MysqlDatabase, MysqlIdentity
 from provisioner.resources.mysql.server import ServerProbe
@@ -14,13 +15,12 @@ from provisioner.secrets import Secret
 from provisioner.steps import Context, far_database, own_accounts
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.database_uri import CA, bracketed
-from provisioner.steps.mysql import STEP
 from provisioner.steps.mysqld import server
 
 ADDRESS = "127.0.0.1"
 LOCAL = (ADDRESS, "localhost")
 """This host, whether the server resolves names or not."""
-_NEEDS = (f"step:{STEP.name}",)
+_NEEDS = ("step:mysql",)
 
 
 def databases(context: Context) -> tuple[Resource, ...]:
@@ -89,7 +89,7 @@ def uri(context: Context, database: str) -> Secret:
         urllib.parse.quote(text, safe="")
         for text in (context.settings.database.user, _password(context).reveal(), database)
     )
-    at = f"{bracketed(host or ADDRESS)}:{STEP.port}"
+    at = f"{bracketed(host or ADDRESS)}:{PORT}"
     return Secret(f"mysql+pymysql://{user}:{password}@{at}/{name}?charset=utf8mb4{more}")
 
 
