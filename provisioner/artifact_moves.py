@@ -24,17 +24,20 @@ def by_hand(key: str, recorded: Recorded, wanted: Settings) -> tuple[str, str]:
         why = _engine(str(before), str(after))
     elif key == "store.drives":
         why = (
-            "the objects are spread over the drives that were named: with others in their place the store would not "
-            "find them, and further ones are a second pool, which this release does not add; clients change nothing"
+            "the objects are spread over the drives that were named: with others in their place, or without one of "
+            "them, the store would not find them; further ones can be added behind them; clients change nothing"
         )
     else:
         why = f"{_MOVES}; every object would have to move there first; {_SAME}"
+    own = ""
+    if key == "store.drives":
+        own = "to empty one of several pools: mc admin decommission (MinIO's own); its drives stay named here\n"
     if isinstance(before, tuple | list):
         before = "'[" + ", ".join(f'"{each}"' for each in before) + "]'"
     back = f"--set {key}={before}, and {key} out of the inventory" if before else f"leave {key} out"
     bucket = recorded.values.get("store.bucket", wanted.store.bucket)
     way = (
-        f"keep it: {back}\n"
+        f"keep it: {back}\n{own}"
         f"by hand ({GUIDE}): stop MLflow, move what is named above, then on the server\n"
         f"  rm {HAD}/bucket-{bucket}\n"
         "and this command again"

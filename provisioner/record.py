@@ -11,6 +11,7 @@ import tomli_w
 
 from provisioner import addresses, checks, schema, toml_lines
 from provisioner.errors import Refused
+from provisioner.pools import Pool
 from provisioner.settings import RECORD, Installed, Recorded, Settings
 from provisioner.topology import ROLES, Member, Topology
 
@@ -52,6 +53,8 @@ def dump_recorded(settings: Settings, stack: str) -> str:
         else:
             found.pop("version", None)
         document["store"]["installed"] = found
+    if settings.pools:
+        document["store"]["pools"] = [{"hosts": list(p.hosts), "drives": list(p.drives)} for p in settings.pools]
     # A checksum without its URL (it belonged to a file) and the word "default" say nothing on a host.
     store = document["store"]
     if store.get("url") in (None, "default"):
@@ -107,6 +110,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
     values: dict[str, Any] = {}
     foreign: dict[str, Any] = {}
     installed: Installed | None = None
+    pools: tuple[Pool, ...] = ()
     for table, content in document.items():
         section = schema.SETTINGS.get(table)
         if section is None:
@@ -119,6 +123,8 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
             dotted = f"{table}.{name}"
             if dotted == "store.installed":
                 installed = _installed(value, host, path)
+            elif dotted == "store.pools":
+                pools = _pools(value, host, path)
             elif name not in keys:
                 foreign[dotted] = value
             elif keys[name].operator:
@@ -129,7 +135,7 @@ def parse_recorded(text: str | bytes, host: str, path: str = RECORD) -> Recorded
                 except ValueError as error:
                     shown = "" if keys[name].private else f", not {checks.shown(value)}"
                     raise _unusable(host, path, f"{dotted}: expected {error}{shown}") from error
-    return Recorded(stack, values, installed, foreign, topology, edition)
+    return Recorded(stack, values, installed, foreign, topology, edition, pools)
 
 
 _MEMBER = {
@@ -154,6 +160,23 @@ def _topology(value: object, host: str, path: str) -> Topology:
     if len({m.name for m in members}) != len(members):
         raise _unusable(host, path, "topology: a host stands there twice")
     return Topology(tuple(members))
+
+
+_POOL = {"hosts": checks.list_of(addresses.internal, 1000), "drives": checks.drives}
+
+
+def _pools(value: object, host: str, path: str) -> tuple[Pool, ...]:
+    if not isinstance(value, list) or not 0 < len(value) <= 100:
+        raise _unusable(host, path, "store.pools: expected a list of pools")
+    found: list[Pool] = []
+    for each in value:
+        if not isinstance(each, dict) or each.keys() != _POOL.keys() or not each["hosts"]:
+            raise _unusable(host, path, "store.pools: expected hosts and drives of each pool")
+        try:
+            found.append(Pool(_POOL["hosts"](each["hosts"]), _POOL["drives"](each["drives"])))
+        except ValueError as error:
+            raise _unusable(host, path, f"store.pools: expected {error}") from error
+    return tuple(found)
 
 
 def _installed(value: object, host: str, path: str) -> Installed:

@@ -69,7 +69,8 @@ class Store:
         None,
         checks.drives,
         "MinIO on several store hosts only: the directories on each of them that hold the data, each on a disk of its "
-        "own, four or more in all. Objects are spread over all drives of all hosts (docs/distributed-store.md).",
+        "own, four or more in all. Objects are spread over all drives of all hosts; drives added at the end later make "
+        "a further pool (docs/distributed-store.md).",
         kind="list",
         example='drives = ["/mnt/d1"]',
         shown="one directory, `data`",

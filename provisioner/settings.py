@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from provisioner import outside, reserved, schema
 from provisioner.errors import Refused, UsageError
+from provisioner.pools import Pool
 from provisioner.topology import Topology
 from provisioner.values import dataclass
 
@@ -49,6 +50,8 @@ class Recorded:
     topology: Topology = field(default_factory=Topology)
     edition: int = 0
     """How many times the settings of a stack over several hosts were changed; 0 for one host."""
+    pools: tuple[Pool, ...] = ()
+    """As Settings'."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Settings:
     artifacts: schema.Artifacts = field(default_factory=schema.Artifacts)
     topology: Topology = field(default_factory=Topology)
     installed: Installed | None = None
+    pools: tuple[Pool, ...] = ()
+    """The pools of a store over several hosts, in their order; none where it is one of all of its drives."""
     foreign: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
     stack: str = field(default="", compare=False)
@@ -150,6 +155,7 @@ def effective(flags: Mapping[str, Any], inventory: Mapping[str, Any], recorded: 
     settings = Settings(
         **{table: section(**chosen[table]) for table, section in schema.SETTINGS.items()},
         installed=recorded.installed if recorded and same_engine else None,
+        pools=recorded.pools if recorded and same_engine else (),
         topology=recorded.topology if recorded else Topology(),
         foreign=dict(recorded.foreign) if recorded else {},
         origins=origins,

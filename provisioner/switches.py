@@ -34,6 +34,8 @@ def switches(recorded: Recorded | None, wanted: Settings) -> tuple[Switch, ...]:
             before = before or "all"  # Records from before there was a choice.
         if before == after or (before is None and key not in _MAY_BE_NONE):
             continue
+        if key == "store.drives" and before and after and tuple(after[: len(before)]) == tuple(before):
+            continue  # Further ones are a pool of their own (commands/growth.py).
         if any(each.key == f"{key.partition('.')[0]}.engine" for each in found):
             continue
         keep = f"keep it: --set {key}={before}, and {key} out of the inventory"
@@ -58,6 +60,8 @@ def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
             continue  # It was, or becomes, somebody else's, or nobody's: that another setting says.
         was = tuple(m.address for m in before.of(role)) or (alone,)
         wanted = tuple(m.address for m in after.of(role)) or (alone,)
+        if role == "store" and len(before.of(role)) > 1 and set(was) < set(wanted):
+            continue  # As further drives are.
         if set(was) != set(wanted):
             shown = (", ".join(m.name for m in topology.of(role)) or alone for topology in (before, after))
             old, new = (name or at for name, at in zip(shown, (was[0], wanted[0]), strict=True))

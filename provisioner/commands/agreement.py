@@ -13,6 +13,7 @@ from provisioner import secret_kinds, vault
 from provisioner.commands import outside_keys
 from provisioner.commands.certificate import taken
 from provisioner.commands.editions import latest, numbered
+from provisioner.commands.growth import pooled
 from provisioner.commands.holdings import Had, left_behind
 from provisioner.commands.meeting import Meeting
 from provisioner.commands.one_sided import refuse_one_sided
@@ -140,8 +141,11 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
         ),
         ordered(settings),
     )
+    seen = {n: Had((g.address, *g.facts.addresses), g.marks, g.record is not None) for n, g in glances.items()}
+    settings, growth = pooled(settings, recorded, seen, known.chosen)
     settings = numbered(settings, recorded)
     decision, warnings = _secrets(glances, known, settings, recorded)
+    warnings += growth
 
     def door_of(wanted: Settings) -> tuple[Door, Refused | None]:
         return door_for(wanted, request, proxy)
@@ -158,7 +162,6 @@ def agree(glances: Mapping[str, Glance], known: Known) -> Agreed:
     if recorded is not None:
         found += _moves(glances, recorded, settings, door)
         if not settings.topology.single:
-            seen = {n: Had((g.address, *g.facts.addresses), g.marks, g.record is not None) for n, g in glances.items()}
             found = tuple(switch for switch in found if left_behind(switch, recorded.topology, seen))
     return Agreed(
         glances=glances,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any, ClassVar, Self
 
 from provisioner.engine.probe import Probe, Seen
@@ -65,6 +65,8 @@ class Quorum(HostResource):
     hosts: int
     seconds: int
     """For how long it is waited for."""
+    proof: str = field(default="true", repr=False)
+    """sh that ends with 0 once this host's server also does what is asked of it."""
 
     @property
     def probe(self) -> QuorumProbe:
@@ -93,10 +95,11 @@ class Quorum(HostResource):
         lines = []
         for item, _ in items:
             lines.append(
-                f"t=$(($(date +%s) + {item.seconds}))\n"
-                f'until [ "$({_ask(item.port, item.root)}\n)" = 200 ]; do\n'
+                f"said=; t=$(($(date +%s) + {item.seconds}))\n"
+                f'until [ "$({_ask(item.port, item.root)}\n)" = 200 ] && said=$( ( {item.proof}\n) 2>&1 ); do\n'
                 '  if [ "$(date +%s)" -ge $t ]; then\n'
-                f"    echo 'not enough of the drives on its {item.hosts} hosts came within {item.seconds} s' >&2\n"
+                f'    echo "not enough of the drives on its {item.hosts} hosts came within {item.seconds} s'
+                """${said:+: $(printf '%s' "$said" | tail -n 1 | tr -d '\\000-\\037' | cut -c1-200)}" >&2\n"""
                 f"    journalctl -u {word(item.unit)} -n 20 --no-pager -o cat; exit 1\n  fi\n  sleep 1\ndone"
             )
         return "\n".join(lines)

@@ -339,12 +339,14 @@ class Service(HostResource):
         unit = word(self.unit)
         return (
             f"t=$(($(date +%s) + {self.health_seconds})); n0=$(systemctl show -p NRestarts --value {unit})\n"
-            f"until ( {self.health}\n) >/dev/null 2>&1; do\n"
+            f"until said=$( ( {self.health}\n) 2>&1 ); do\n"
             # A unit with Restart=always is never failed: it has ended more than twice instead.
             f"  n=$(systemctl show -p NRestarts --value {unit}); [ $((${{n:-0}} - ${{n0:-0}})) -lt 3 ] || "
             f"{{ echo 'it ends again and again while starting' >&2; {tail}; }}\n"
             f"  if systemctl -q is-failed {unit}; then echo 'it ended while starting' >&2; {tail}; fi\n"
             '  if [ "$(date +%s)" -ge $t ]; then '
-            f"echo 'no healthy answer within {self.health_seconds} s' >&2; {tail}; fi\n"
+            f'echo "no healthy answer within {self.health_seconds} s'
+            """${said:+: $(printf '%s' "$said" | tail -n 1 | tr -d '\\000-\\037' | cut -c1-200)}" >&2; """
+            f"{tail}; fi\n"
             "  sleep 0.1\ndone"
         )

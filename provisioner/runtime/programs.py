@@ -16,6 +16,8 @@ _PARTS = {
     "reach": ("host_index", "http_client", "reach"),
     "reach_index": ("host_index", "http_client", "reach_index"),
     "run_uv": ("host_index", "run_uv"),
+    "s3_bucket": ("s3_request", "s3_bucket"),
+    "store_whole": ("s3_request", "store_whole"),
 }
 _OWN_IMPORT = re.compile(r"^from provisioner\.runtime\.\w+ import .*\n", re.MULTILINE)
 _FUTURE = "from __future__ import annotations\n"

@@ -9,7 +9,7 @@ from provisioner.engine.check import Check
 from provisioner.engine.probe import Probe
 from provisioner.engine.resource import Resource
 from provisioner.settings import Settings
-from provisioner.steps import Context, minio, minio_cluster
+from provisioner.steps import Context, minio, minio_cluster, minio_pools
 from provisioner.values import dataclass
 
 
@@ -33,7 +33,7 @@ class ClusterStep:
         resources: list[Resource] = []
         if minio.rolling(context):
             resources.append(minio.service(context, minio_cluster.whole(context), minio_cluster.turn(context)))
-        resources.append(minio_cluster.quorum(context))
+        resources += [minio_cluster.quorum(context), *minio_pools.marks(context)]
         return [resource.of(self.name) for resource in resources]
 
     def preflight(self, context: Context) -> Iterable[Check]:
@@ -45,7 +45,8 @@ class ClusterStep:
     def headline(self, context: Context) -> str:
         hosts = len(context.here.topology.of("store"))
         each = len(minio_cluster.drives(context))
-        return f"{hosts * each} drives on {hosts} hosts"
+        pools = len(minio_pools.pools(context))
+        return f"{hosts * each} drives on {hosts} hosts{f', in {pools} pools' if pools > 1 else ''}"
 
 
 STEP = ClusterStep()

@@ -23,7 +23,7 @@ from provisioner.resources.user import SystemUser
 from provisioner.secrets import Secret
 from provisioner.settings import Installed, Settings, with_installed
 from provisioner.settings import binary as wanted_binary
-from provisioner.steps import Context, minio_cluster, sizes
+from provisioner.steps import Context, minio_cluster, minio_pools, sizes
 from provisioner.steps.host_certificates import ROOT_FILE
 from provisioner.steps.minio_builds import DEFAULT, DEFAULT_VERSION, MEMBERS, Build, build, release_in
 from provisioner.steps.minio_cluster import UNIT, USER
@@ -99,6 +99,7 @@ class Minio:
                 content=unit,
                 check=f'cp "$f" "$T/{UNIT}" && systemd-analyze verify "$T/{UNIT}"',
             ),
+            *_pools(context),
             DropIns(id="drop-ins:minio", unit=UNIT, content=unit, variables=("MINIO_[A-Z_]*",)),
             *(() if rolling(context) else (service(context),)),
         )
@@ -126,6 +127,7 @@ class Minio:
 def service(context: Context, health: str = "", needs: tuple[str, ...] = ()) -> Service:
     """The unit. `health`: what tells that it is there again, and that a store over several hosts is whole."""
     certificate = minio_cluster.certificate(context)
+    together = minio_cluster.spread(context) and not health
     return Service(
         id=f"unit:{UNIT}",
         unit=UNIT,
@@ -134,19 +136,29 @@ def service(context: Context, health: str = "", needs: tuple[str, ...] = ()) -> 
         reloads=(certificate.path,) if certificate is not None else (),
         health=health,
         health_seconds=minio_cluster.WAIT,
-        cost="uploads and downloads wait about 1 s",
+        cost="all of the store's servers at once, about 20 s without it"
+        if together
+        else "uploads and downloads wait about 1 s",
         needs=("step:peers", *needs) if certificate is not None else needs,
     )
 
 
 def rolling(context: Context) -> bool:
     """Whether a restart of this server is that of one among several that go on."""
-    return minio_cluster.spread(context) and minio_cluster.rolling(context, ENVIRONMENT, _environment(context))
+    shared = {ENVIRONMENT: _environment(context), minio_pools.CONFIG: minio_pools.config(context)}
+    return minio_cluster.spread(context) and minio_cluster.rolling(context, shared)
+
+
+def _pools(context: Context) -> Iterable[File]:
+    text = minio_pools.config(context)
+    if text:
+        yield File(id="file:minio-pools.yaml", path=minio_pools.CONFIG, content=text.encode(), mode=0o644)
 
 
 def _inputs(context: Context) -> tuple[str, ...]:
     certificate = minio_cluster.certificate(context)
-    return (UNIT_FILE, ENVIRONMENT, *((certificate.path, ROOT_FILE) if certificate is not None else ()))
+    pools = (minio_pools.CONFIG,) if minio_pools.config(context) else ()
+    return (UNIT_FILE, ENVIRONMENT, *pools, *((certificate.path, ROOT_FILE) if certificate is not None else ()))
 
 
 def program(context: Context) -> Binary:

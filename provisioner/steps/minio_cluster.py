@@ -7,19 +7,23 @@ all, and asks everybody there for a key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 
 from provisioner.engine.check import Check
-from provisioner.engine.quoting import printable
+from provisioner.engine.quoting import printable, word
 from provisioner.resources import mutual
 from provisioner.resources.answers import Ask
 from provisioner.resources.drive import DriveProbe
 from provisioner.resources.mutual import Peer
 from provisioner.resources.quorum import CLUSTER, Quorum
+from provisioner.resources.s3 import REGION
 from provisioner.resources.tree import DataDirectory, TreeState
 from provisioner.resources.unit import UnitProbe, record_line
+from provisioner.runtime import programs
+from provisioner.secrets import Secret
 from provisioner.settings import Settings
-from provisioner.steps import Context, inner, sizes
+from provisioner.steps import Context, inner, minio_pools, sizes
 from provisioner.steps.bucket import mark as bucket_mark
 from provisioner.steps.host_certificates import FOLDER, ROOT_FILE, HostCertificate
 from provisioner.topology import addresses, shared_name
@@ -43,6 +47,8 @@ class Cluster:
     drives: tuple[str, ...]
     volumes: str
     """MINIO_VOLUMES."""
+    config: str
+    """File that names the pools, where there are several."""
     certs: str
     """A command of the unit."""
     reloaded: str
@@ -75,23 +81,26 @@ def directories(context: Context) -> tuple[DataDirectory, ...]:
             owner=USER,
             group=USER,
             sentinels=(".minio.sys",),
-            had=bucket_mark(context),
+            had=bucket_mark(context) if pool == 1 else minio_pools.mark(pool),
         )
-        for number, path in enumerate(drives(context), 1)
+        for number, (path, pool) in enumerate(_numbered(context), 1)
     )
+
+
+def _numbered(context: Context) -> list[tuple[str, int]]:
+    """The directories that hold the objects on this host, each with the number of its pool."""
+    numbers = minio_pools.numbers(context) if spread(context) else {}
+    return [(drive, numbers.get(drive, 1)) for drive in drives(context)]
 
 
 def cluster(context: Context, inputs: tuple[str, ...], links: tuple[str, ...]) -> Cluster | None:
     """None where one server is the whole store."""
     if not spread(context):
         return None
-    return Cluster(drives(context), volumes(context), _certs(), record_line(inputs, links, directive="ExecReload"))
-
-
-def volumes(context: Context) -> str:
-    """Every drive of every host, the same everywhere. Host after host, as neighbours make a set where there are
-    more than 16: each set then has as many of each host's."""
-    return " ".join(url for drive in drives(context) for _, path, url in every(context) if path == drive)
+    found = minio_pools.pools(context)
+    config = minio_pools.CONFIG if len(found) > 1 else ""
+    reload = record_line(inputs, links, directive="ExecReload")
+    return Cluster(drives(context), " ".join(minio_pools.urls(found[0])), config, _certs(), reload)
 
 
 def allowed(context: Context) -> tuple[str, ...]:
@@ -126,13 +135,15 @@ def _certs() -> str:
     return f'/bin/sh -c "umask 077; {made} && {taken}"'
 
 
-def rolling(context: Context, environment: str, text: str) -> bool:
-    """Whether this host's server runs with the environment that all shall have: a restart then is one server's
-    affair, and waits its turn. With another one it would not be let in by the rest, so that all restart at once."""
+def rolling(context: Context, shared: Mapping[str, str]) -> bool:
+    """Whether this host's server runs with the settings that all shall have (file -> text): a restart then is one
+    server's affair, and waits its turn. With others it would not be let in by the rest, so that all restart at once."""
     state = context.seen.get(UnitProbe(UNIT))
     if state is None or state.active != "active":
         return False
-    return state.record.get(environment) == hashlib.sha256(text.encode()).hexdigest()
+    return all(
+        state.record.get(path) == hashlib.sha256(text.encode()).hexdigest() for path, text in shared.items() if text
+    )
 
 
 def turn(context: Context) -> tuple[str, ...]:
@@ -143,11 +154,35 @@ def turn(context: Context) -> tuple[str, ...]:
 
 
 def whole(context: Context) -> str:
-    """sh: every server answers, and each could be missed now. The next one's restart costs nobody anything then."""
+    """sh: every server answers and could be missed now, and each of them writes and reads. The next one's restart
+    costs nobody anything then. The former alone is said too early: by what each of the others says of its own drives,
+    not by which of them a server has found the way to (erasureServerPools.Health, NotificationSys.StorageInfo)."""
     ask = Ask(PORT, f"{CLUSTER}?maintenance=true", shared_name("store"))
     members = context.here.topology.of("store")
     asked = [(LOOPBACK if member.name == context.name else member.address, ask) for member in members]
-    return mutual.answers(Peer(PEM, ROOT_FILE, shared_name("store")), *asked)
+    told = mutual.answers(Peer(PEM, ROOT_FILE, shared_name("store")), *asked)
+    return f"{{ {told}\n}} || exit 1\n{proven(context, [host for host, _ in asked], spare=True)}"
+
+
+def proven(context: Context, servers: Iterable[str], spare: bool = False) -> str:
+    """sh: each of `servers` writes, reads and removes objects in the bucket, or there is none yet; `spare`: and sees
+    so many drives that any host could be missed. The key is in the environment of a process of root's, not in an
+    argument."""
+    unknown = Secret("")
+    asked = {
+        "servers": list(servers),
+        "port": PORT,
+        "region": REGION,
+        "bucket": context.settings.store.bucket,
+        "access": context.secrets.get("store.root.user", unknown).reveal(),
+        "secret": context.secrets.get("store.root.password", unknown).reveal(),
+        "root": ROOT_FILE,
+        "name": hashlib.sha256(context.name.encode()).hexdigest()[:8],
+        # Which set of drives an object is put into is MinIO's choice, by its name.
+        "spare": spare,
+        "rounds": 3 * -(-len(list(every(context))) // 16),
+    }
+    return f"PROVISION_STORE={word(json.dumps(asked))} {programs.call('store_whole')}"
 
 
 def quorum(context: Context) -> Quorum:
@@ -163,6 +198,7 @@ def quorum(context: Context) -> Quorum:
         port=PORT,
         hosts=len(members),
         seconds=WAIT,
+        proof=proven(context, [LOOPBACK]),
         needs=("step:minio", *(f"{kind}:minio@{member.name}" for member in members if member.name != context.name)),
     )
 
@@ -171,7 +207,7 @@ def every(context: Context) -> Iterable[tuple[str, str, str]]:
     """Every drive: its host, its directory, and what MinIO calls it."""
     for member in context.here.topology.of("store"):
         for drive in drives(context):
-            yield member.name, drive, f"https://{inner.bracketed(member.address)}:{PORT}{drive}"
+            yield member.name, drive, minio_pools.url(member.address, drive)
 
 
 def drive_checks(context: Context) -> Iterable[Check]:

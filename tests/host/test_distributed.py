@@ -1,4 +1,5 @@
-"""MinIO on four hosts, one drive each, with everything else on one of them: hosts are lost, and one is replaced.
+"""MinIO on four hosts, one drive each, with everything else on one of them: hosts are lost, one is replaced, and a
+second pool of drives is added.
 
 One first run by an inventory; the tests follow each other on the same hosts.
 """
@@ -61,6 +62,11 @@ class Stack:
     inventory: Path
     first: Ran
 
+    @property
+    def larger(self) -> Path:
+        """The inventory with a drive more on each host."""
+        return inventory(self.inventory.with_name("larger.toml"), ["/mnt/d1", "/mnt/d2"])
+
     def run(self, *arguments: str, **options: Any) -> Ran:
         return self.operator.run(*arguments, "--inventory", str(self.inventory), "--json", **options)
 
@@ -103,9 +109,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with ExitStack() as running, ThreadPoolExecutor(4) as pool:
 
         def start(name: str, address: str) -> LabHost:
-            drive = folder / name
+            drive, other = folder / name, folder / f"{name}-other"
             drive.mkdir()
-            bind = [Bind(str(drive), "/mnt/d1")]
+            other.mkdir()
+            bind = [Bind(str(drive), "/mnt/d1"), Bind(str(other), "/mnt/d2")]
             return running.enter_context(hosts.running(f"t-dist-{name}-{LANE}", address, cache=True, bind=bind))
 
         started = dict(zip(NAMES, pool.map(lambda name: start(name, ADDRESSES[name]), NAMES), strict=True))
@@ -139,9 +146,11 @@ def test_a_second_run_changes_nothing(stack: Stack) -> None:
 
 
 def test_other_drives_are_refused_once_there_are_objects(stack: Stack) -> None:
-    other = stack.run("--set", 'store.drives=["/mnt/d1","/mnt/d2"]')
-    assert other.code == 4, other.why
-    assert any("second pool" in host["error"]["why"] for host in each(other).values() if host["error"])
+    for drives, why in (('["/mnt/d2"]', "would not find them"), ('["/mnt/d1","/srv/d2"]', "on the system's disk")):
+        other = stack.run("--set", f"store.drives={drives}")
+        assert other.code == 4, other.why
+        assert any(why in host["error"]["why"] for host in each(other).values() if host["error"]), other.out
+    assert [host["changes"] for host in each(stack.run("plan")).values()] == [[]] * 4
 
 
 def test_servers_are_restarted_one_after_the_other(stack: Stack) -> None:
@@ -180,3 +189,26 @@ def test_a_host_that_is_replaced_heals(stack: Stack) -> None:
     until(lambda: bool(list(drive.glob("mlflow/second*"))), "its part of an object that was made without it")
     until(lambda: stack.ailing() == {}, "all drives well")
     assert stack.works("get", "first")
+
+
+def test_drives_that_are_added_become_a_second_pool(stack: Stack) -> None:
+    """Begun by a run that is killed while it restarts the servers, finished by the next one."""
+    file = ("--inventory", str(stack.larger), "--json")
+    planned = stack.operator.run("plan", *file)
+    assert planned.code == 0, planned.why
+    assert any("a second pool of 4 drives" in told for told in each(planned)["s1"]["warnings"])
+    killed = stack.operator.start(*file)
+    until(lambda: stack.hosts["s2"].exec("test -e /etc/default/minio-pools.yaml").rc == 0, "the pools on s2")
+    killed.kill()
+    killed.communicate()
+    made = stack.operator.run(*file)
+    assert made.code == 0, made.why
+    for name in NAMES:
+        assert (stack.drives / f"{name}-other" / ".minio.sys/format.json").exists()
+    assert stack.works("get", "first")
+    assert stack.works("put", "last")
+    assert stack.ailing() == {}
+    again = stack.operator.run(*file)
+    assert [host["changes"] for host in each(again).values()] == [[]] * 4
+    fewer = stack.run()
+    assert fewer.code == 4, "the drives that were there before, without the second pool's"

@@ -191,11 +191,12 @@ def test_a_drive_that_minio_would_not_take_fails_preflight(state: DriveState) ->
 
 
 def test_other_drives_on_a_store_with_objects_are_a_switch() -> None:
-    settings = effective({"store.drives": ("/mnt/d1", "/mnt/d2")}, {})
-    recorded = Recorded("s", {"store.engine": "minio", "store.drives": ("/mnt/d1",)})
-    (switch,) = switches(recorded, settings)
-    assert switch.key == "store.drives"
-    assert "second pool" in switch.why
+    recorded = Recorded("s", {"store.engine": "minio", "store.drives": ("/mnt/d1", "/mnt/d2")})
+    for other in (("/mnt/d1",), ("/mnt/d2", "/mnt/d1"), ("/mnt/d1", "/mnt/d3", "/mnt/d2")):
+        (switch,) = switches(recorded, effective({"store.drives": other}, {}))
+        assert switch.key == "store.drives"
+        assert "would not find them" in switch.why
+    assert switches(recorded, effective({"store.drives": ("/mnt/d1", "/mnt/d2", "/mnt/d3")}, {})) == ()
     assert switches(Recorded("s", {"store.engine": "minio"}), effective({}, {})) == ()
 
 

@@ -34,7 +34,7 @@ if systemctl -q is-active postgresql@16-main.service; then undo_unit postgresql@
 systemctl reset-failed postgresql@16-main.service 2>/dev/null || :
 systemctl restart postgresql@16-main.service || { journalctl -u postgresql@16-main.service -n 20 --no-pager -o cat; exit 1; }
 t=$(($(date +%s) + 30)); n0=$(systemctl show -p NRestarts --value postgresql@16-main.service)
-until ( 
+until said=$( ( 
 bin=/usr/lib/postgresql/16/bin
 as_postgres() {
   ( cd / && exec setpriv --reuid=postgres --regid=postgres --init-groups env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
@@ -60,10 +60,10 @@ if [ -s "$pidfile" ] && pid=$(head -n 1 "$pidfile") && [ -d "/proc/${pid:-x}" ];
   done
 fi
 [ -n "$port" ] && "$bin/pg_isready" -q -h /var/run/postgresql -p "$port"
-) >/dev/null 2>&1; do
+) 2>&1 ); do
   n=$(systemctl show -p NRestarts --value postgresql@16-main.service); [ $((${n:-0} - ${n0:-0})) -lt 3 ] || { echo 'it ends again and again while starting' >&2; { journalctl -u postgresql@16-main.service -n 20 --no-pager -o cat; exit 1; }; }
   if systemctl -q is-failed postgresql@16-main.service; then echo 'it ended while starting' >&2; { journalctl -u postgresql@16-main.service -n 20 --no-pager -o cat; exit 1; }; fi
-  if [ "$(date +%s)" -ge $t ]; then echo 'no healthy answer within 30 s' >&2; { journalctl -u postgresql@16-main.service -n 20 --no-pager -o cat; exit 1; }; fi
+  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within 30 s${said:+: $(printf '%s' "$said" | tail -n 1 | tr -d '\000-\037' | cut -c1-200)}" >&2; { journalctl -u postgresql@16-main.service -n 20 --no-pager -o cat; exit 1; }; fi
   sleep 0.1
 done
 proven

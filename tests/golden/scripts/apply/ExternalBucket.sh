@@ -1,30 +1,21 @@
 # create bucket:theirs: absent
 made=$(PROVISION_S3='{"endpoint": "https://s3.example.com:9000", "region": "eu-1", "bucket": "theirs", "virtual": "", "access": "fakeuserkey", "secret": "fake-user-secret", "folder": "team", "ca": ""}' /usr/bin/python3.11 -I - create <<'end-of-s3_bucket'
 from __future__ import annotations
-"""An S3 bucket as this host sees it with a key: `python3 -I - look|create|prove`.
+"""Signed requests to one S3 bucket (AWS Signature Version 4), and what an answer that is not success means.
 
-Runs on the host (standard library only). What is asked comes in the variable PROVISION_S3, as JSON: endpoint, region,
-bucket, virtual (the bucket in the host's name), access, secret, ca (PEM, may be empty). `look` changes nothing,
-`create` makes the bucket and proves it, `prove` writes, reads and removes one object below `folder`. stdout: one line,
-`ok`, or one word for what is in the way with the server's own words behind it.
+Runs on the host (standard library only), in front of `s3_bucket` or `store_whole` as one program on stdin.
 """
 
 
 import hashlib
 import hmac
 import http.client
-import json
-import os
 import re
-import socket
 import ssl
-import sys
 import time
 from urllib.parse import quote, urlencode, urlsplit
 
 SECONDS = 10.0
-FIRST = 20.0
-"""Seconds in which a new bucket takes its first object (SeaweedFS makes the volumes for it then)."""
 ROOM = 65536
 CODES = {
     "NoSuchBucket": "missing",
@@ -103,6 +94,28 @@ class Bucket:
         if not found and b"<ListBucketResult" not in body and not headers.get("x-amz-request-id"):
             return f"foreign HTTP {status}"
         return f"answer HTTP {status} {code}".rstrip()
+
+"""An S3 bucket as this host sees it with a key: `python3 -I - look|create|prove`.
+
+Runs on the host (standard library only). What is asked comes in the variable PROVISION_S3, as JSON: endpoint, region,
+bucket, virtual (the bucket in the host's name), access, secret, ca (PEM, may be empty). `look` changes nothing,
+`create` makes the bucket and proves it, `prove` writes, reads and removes one object below `folder`. stdout: one line,
+`ok`, or one word for what is in the way with the server's own words behind it.
+"""
+
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import sys
+import time
+
+
+FIRST = 20.0
+"""Seconds in which a new bucket takes its first object (SeaweedFS makes the volumes for it then)."""
 
 
 def look(bucket: Bucket) -> str:

@@ -1,5 +1,5 @@
 # run cluster:minio: not enough of its drives are there
-t=$(($(date +%s) + 300))
+said=; t=$(($(date +%s) + 300))
 until [ "$(/usr/bin/python3 -I - 9000 /etc/provision/tls/root.crt /minio/health/cluster <<'end-of-question'
 import http.client, ssl, sys
 try:
@@ -10,9 +10,10 @@ try:
 except (OSError, ValueError, http.client.HTTPException):
     print(0)
 end-of-question
-)" = 200 ]; do
+)" = 200 ] && said=$( ( true
+) 2>&1 ); do
   if [ "$(date +%s)" -ge $t ]; then
-    echo 'not enough of the drives on its 4 hosts came within 300 s' >&2
+    echo "not enough of the drives on its 4 hosts came within 300 s${said:+: $(printf '%s' "$said" | tail -n 1 | tr -d '\000-\037' | cut -c1-200)}" >&2
     journalctl -u minio.service -n 20 --no-pager -o cat; exit 1
   fi
   sleep 1

@@ -8,7 +8,7 @@ if systemctl -q is-active mariadb.service; then undo_unit mariadb.service /etc/m
 systemctl reset-failed mariadb.service 2>/dev/null || :
 systemctl restart mariadb.service || { journalctl -u mariadb.service -n 20 --no-pager -o cat; exit 1; }
 t=$(($(date +%s) + 60)); n0=$(systemctl show -p NRestarts --value mariadb.service)
-until ( 
+until said=$( ( 
 if [ -x /usr/bin/mariadb ]; then client=/usr/bin/mariadb; else client=/usr/bin/mysql; fi
 administer() {
   ( cd / && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C.UTF-8 "$client" --no-defaults \
@@ -28,10 +28,10 @@ accepted() {
 }
 
 echo 'SELECT 1' | administer
-) >/dev/null 2>&1; do
+) 2>&1 ); do
   n=$(systemctl show -p NRestarts --value mariadb.service); [ $((${n:-0} - ${n0:-0})) -lt 3 ] || { echo 'it ends again and again while starting' >&2; { journalctl -u mariadb.service -n 20 --no-pager -o cat; exit 1; }; }
   if systemctl -q is-failed mariadb.service; then echo 'it ended while starting' >&2; { journalctl -u mariadb.service -n 20 --no-pager -o cat; exit 1; }; fi
-  if [ "$(date +%s)" -ge $t ]; then echo 'no healthy answer within 60 s' >&2; { journalctl -u mariadb.service -n 20 --no-pager -o cat; exit 1; }; fi
+  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within 60 s${said:+: $(printf '%s' "$said" | tail -n 1 | tr -d '\000-\037' | cut -c1-200)}" >&2; { journalctl -u mariadb.service -n 20 --no-pager -o cat; exit 1; }; fi
   sleep 0.1
 done
 proven

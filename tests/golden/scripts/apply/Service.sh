@@ -11,7 +11,7 @@ if systemctl -q is-active seaweedfs.service; then undo_unit seaweedfs.service /e
 systemctl reset-failed seaweedfs.service 2>/dev/null || :
 systemctl restart seaweedfs.service || { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }
 t=$(($(date +%s) + 90)); n0=$(systemctl show -p NRestarts --value seaweedfs.service)
-until ( /usr/bin/python3 -I -S - <<'end-of-answers'
+until said=$( ( /usr/bin/python3 -I -S - <<'end-of-answers'
 ASKED = [('port 9000', (200,), 9000, b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', b'', '')]
 import socket, time
 def encrypted(plain, certificate):
@@ -62,10 +62,10 @@ while not all_well():
         raise SystemExit(1)
     time.sleep(0.1)
 end-of-answers
-) >/dev/null 2>&1; do
+) 2>&1 ); do
   n=$(systemctl show -p NRestarts --value seaweedfs.service); [ $((${n:-0} - ${n0:-0})) -lt 3 ] || { echo 'it ends again and again while starting' >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; }
   if systemctl -q is-failed seaweedfs.service; then echo 'it ended while starting' >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; fi
-  if [ "$(date +%s)" -ge $t ]; then echo 'no healthy answer within 90 s' >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; fi
+  if [ "$(date +%s)" -ge $t ]; then echo "no healthy answer within 90 s${said:+: $(printf '%s' "$said" | tail -n 1 | tr -d '\000-\037' | cut -c1-200)}" >&2; { journalctl -u seaweedfs.service -n 20 --no-pager -o cat; exit 1; }; fi
   sleep 0.1
 done
 proven
