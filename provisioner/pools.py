@@ -27,22 +27,14 @@ class Pool:
 
 def grown(before: Sequence[Pool], hosts: Sequence[str], drives: Sequence[str]) -> tuple[Pool, ...] | None:
     """The pools of a store that has `before` and shall have `drives` on each of `hosts`; None where something of
-    `before` would have to go or to change. Refused (exit 4) where what is added makes no pool."""
-    had_hosts = tuple(dict.fromkeys(host for pool in before for host in pool.hosts))
-    had_drives = tuple(dict.fromkeys(drive for pool in before for drive in pool.drives))
-    if not set(had_hosts) <= set(hosts) or tuple(drives[: len(had_drives)]) != had_drives:
+    `before` would have to go or to change, or other hosts are named. Refused (exit 4) where what is added makes no
+    pool."""
+    had = tuple(dict.fromkeys(drive for pool in before for drive in pool.drives))
+    if set(hosts) != set(before[0].hosts) or tuple(drives[: len(had)]) != had:
         return None
-    new_hosts = tuple(host for host in hosts if host not in had_hosts)
-    new_drives = tuple(drives[len(had_drives) :])
-    if new_hosts and new_drives:
-        raise Refused(
-            "the store cannot get more hosts and more drives on each at once",
-            why="the drives of one pool of MinIO's are as many on each of its hosts",
-            next="add one of them, run this, then add the other",
-        )
-    if not new_hosts and not new_drives:
+    if len(drives) == len(had):
         return tuple(before)
-    added = Pool(new_hosts or had_hosts, tuple(drives) if new_hosts else new_drives)
+    added = Pool(before[0].hosts, tuple(drives[len(had) :]))
     _judge(before[0], added, len(before) + 1)
     return (*before, added)
 
@@ -57,7 +49,7 @@ def _judge(first: Pool, added: Pool, number: int) -> None:
             f"{added.count} more drives make no {ordinal(number)} pool",
             why=f"each object has {parity} parts to spare, as in the first pool, which takes sets of {2 * parity} "
             f"drives or more; these make {most}",
-            next=f"add more at once: a multiple of {2 * parity} in all always goes",
+            next=f"add more at once: as many as make a multiple of {2 * parity} in all",
         )
 
 

@@ -60,17 +60,21 @@ def moved(before: Topology, after: Topology, alone: str) -> tuple[Switch, ...]:
             continue  # It was, or becomes, somebody else's, or nobody's: that another setting says.
         was = tuple(m.address for m in before.of(role)) or (alone,)
         wanted = tuple(m.address for m in after.of(role)) or (alone,)
-        if role == "store" and len(before.of(role)) > 1 and set(was) < set(wanted):
-            continue  # As further drives are.
         if set(was) != set(wanted):
             shown = (", ".join(m.name for m in topology.of(role)) or alone for topology in (before, after))
             old, new = (name or at for name, at in zip(shown, (was[0], wanted[0]), strict=True))
+            why = f"the {what} are on the old host, and the new one would start empty"
+            if role == "store" and len(before.of(role)) > 1 and set(was) < set(wanted):
+                why = (
+                    "this release adds no hosts to a store over several: it gets more room by more drives on the hosts "
+                    "that it has (docs/distributed-store.md)"
+                )
             found.append(
                 Switch(
                     f"roles.{role}",
                     f"{old} ({was[0]})" if old != was[0] else old,
                     f"{new} ({wanted[0]})" if new != wanted[0] else new,
-                    f"the {what} are on the old host, and the new one would start empty",
+                    why,
                     f'keep the role where it is: [roles] {role} = ["{old}"]\n'
                     f"to move: a stack of its own on the new host, its data copied over by hand, then clients to it",
                 )
