@@ -140,7 +140,10 @@ def require_end(reader: FrameReader, stderr: bytes, status: int | None) -> None:
         tail = stderr[-2000:].decode("utf-8", "replace").strip()
         raise ProtocolError(
             "the host did not run the whole script",
-            why=f"it ended with status {status}" if status is not None else "the connection was lost",
+            # A link that went down is told by the transport: here the shell itself has no status to tell.
+            why="a signal ended its shell there: out of memory?"
+            if status is None
+            else f"it ended with status {status}",
             next="run the same command again: it continues from what is there",
             detail=tail,
         )
