@@ -94,12 +94,6 @@ def agree_database(settings: Settings) -> None:
                 why='with database.engine = "external" it is its administrator\'s',
                 next=f"leave database.{key} out",
             )
-    if settings.access.auth == "mlflow":
-        raise UsageError(
-            'access.auth = "mlflow" does not go with database.engine = "external" in this version of provision',
-            why="MLflow's own accounts want a second database, which is only made on a host of the stack",
-            next='access.auth = "password"',
-        )
     from provisioner.addresses import is_address
     from provisioner.database_url import parse
 

@@ -57,6 +57,8 @@ class ExternalDatabase(HostResource):
     """None: it was proven, and is not asked for again."""
     identity: str
     """The file that says which database it is: what is made is named there at once, before anything reads it."""
+    first: bool = True
+    """Of several of one role the first one makes it."""
 
     @property
     def making(self) -> PathProbe:
@@ -73,7 +75,7 @@ class ExternalDatabase(HostResource):
                 return None
             return Change("run", "it was cut off while it was made", title=f"database {self.place.name}")
         made = {"role": f"role {self.place.login.user}", "database": f"database {self.place.name}"}
-        title = " and ".join(made[each] for each in told.missing)
+        title = " and ".join(made[each] for each in told.missing if self.first or each != "role")
         return Change("create", "absent", title=f"{title} at {self.place.hosts[0][0]}")
 
     def after(self, seen: Seen) -> Seen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.certificates.material import certificates
@@ -27,7 +28,7 @@ from provisioner.resources.remote_database import RemoteDatabase, RemoteRows, id
 from provisioner.runtime.database_look import address
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
-from provisioner.steps import Context
+from provisioner.steps import Context, own_accounts
 from provisioner.steps.database import IDENTITY
 from provisioner.steps.database_uri import CA, external
 from provisioner.steps.external_findings import findings
@@ -60,29 +61,41 @@ class External:
         return settings.database.engine == self.engine
 
     def looks(self, context: Context) -> Sequence[Look[Any]]:
-        asked = _asked(context)
-        steady = self.server(context)
+        asked = [_asked(context, name) for name in _names(context)]
         return (
             PathProbe(PROVEN),
             PathProbe(_ENV_FILE),
             PathProbe(IDENTITY),
             MarkProbe(_mark(context)),
-            steady,
-            *([asked] if asked is not None else []),
+            *(self.server(context, name) for name in _names(context)),
+            *(each for each in asked if each is not None),
         )
 
     def resources(self, context: Context) -> Sequence[Resource]:
-        name, where = context.settings.database.name, place(context)
-        made = f"database:{name}"
-        asked = _asked(context)
-        first = ExternalDatabase(id=made, place=where, look=asked, identity=IDENTITY, needs=_one_by_one(context, asked))
-        found: list[Resource] = [first]
+        name = context.settings.database.name
+        found: list[Resource] = []
+        for each, path in zip(_names(context), (IDENTITY, own_accounts.IDENTITY), strict=False):
+            asked = _asked(context, each)
+            made = ExternalDatabase(
+                id=f"database:{each or name}",
+                place=place(context, each),
+                look=asked,
+                identity=path,
+                first=not each,
+                needs=(*(one.id for one in found), *_one_by_one(context, asked)),
+            )
+            found.append(made)
+        there = tuple(one.id for one in found)
         if root := _root(context):
             head = f"{HEAD.decode()}the root that the database's certificate leads to.\n"
             found.append(File(id="file:database-ca", path=CA, content=f"{head}{root}".encode()))
         known = identity(_known(context))
         if known is not None:
             found.append(File(id="file:database.identity", path=IDENTITY, content=known))
+        if own_accounts.wanted(context):
+            accounts = identity(context.seen.get(self.server(context, own_accounts.database(context))))
+            if accounts is not None:
+                found.append(File(id="file:accounts.identity", path=own_accounts.IDENTITY, content=accounts))
         found += [
             File(
                 id=f"mark:{_mark(context)}",
@@ -91,7 +104,7 @@ class External:
                     f"# Written by provision: this stack has its runs in the database {name} of a server that is not\n"
                     "# its own. While this file is here, another database is refused.\n"
                 ).encode(),
-                needs=(made,),
+                needs=there,
             ),
             File(
                 id="file:database-proven",
@@ -99,7 +112,7 @@ class External:
                 content=_proof(context),
                 mode=0o600,
                 hide=("*",),
-                needs=(made,),
+                needs=there,
             ),
         ]
         return [resource.of(self.name) for resource in found]
@@ -107,6 +120,7 @@ class External:
     def preflight(self, context: Context) -> Iterable[Check]:
         asked, url = _asked(context), at(context.settings)
         told = context.seen.get(asked) if asked is not None else None
+        failed = False
         if told is None:
             steady = context.seen.get(self.server(context))
             if steady is not None and steady.database is not None:
@@ -116,7 +130,11 @@ class External:
             before = context.seen.get(PathProbe(IDENTITY))
             # Where the stack has runs and nothing says in which database, none is taken for it.
             kept = before.content if before is not None and isinstance(before.content, bytes) else b""
-            yield from findings(told, url, context.settings, kept if had else None)
+            checks = tuple(findings(told, url, context.settings, kept if had else None))
+            failed = any(check.status == "fail" for check in checks)
+            yield from checks
+        if not failed and own_accounts.wanted(context):
+            yield from _accounts(context)
 
     def headline(self, context: Context) -> str:
         return f"the database {context.settings.database.name} at {at(context.settings).shown}"
@@ -137,6 +155,8 @@ class External:
 
     def server(self, context: Context, database: str = "") -> RemoteDatabase:
         environment = _ENVIRONMENT.format(context.settings.mlflow.version)
+        if database == own_accounts.database(context):
+            return RemoteDatabase(environment, _ENV_FILE, database, own_accounts.VERSION_TABLE)
         return RemoteDatabase(environment, _ENV_FILE, database or context.settings.database.name)
 
     def state(self, context: Context) -> Any:
@@ -174,7 +194,25 @@ def trust(context: Context) -> str:
     return CA if context.settings.database.ca else PUBLIC
 
 
-def place(context: Context) -> Place:
+def _names(context: Context) -> tuple[str, ...]:
+    """The databases: empty for MLflow's, and where it keeps accounts theirs."""
+    return ("", own_accounts.database(context)) if own_accounts.wanted(context) else ("",)
+
+
+def _accounts(context: Context) -> Iterable[Check]:
+    """What is in the way of the accounts' database; all else was said of the first one, on the same server."""
+    name = own_accounts.database(context)
+    asked = _asked(context, name)
+    told = context.seen.get(asked) if asked is not None else None
+    if told is not None:
+        settings = replace(context.settings, database=replace(context.settings.database, name=name))
+        for check in findings(told, at(settings), settings, None):
+            if check.status == "fail":
+                yield replace(check, id=f"{check.id}-accounts")
+
+
+def place(context: Context, name: str = "") -> Place:
+    """The way to MLflow's database, or to another of that server's, with the same login."""
     settings, url = context.settings, at(context.settings)
     names = [context.secrets.get(name) if name in context.secrets else None for name in ADMIN]
     user, password = names
@@ -184,7 +222,7 @@ def place(context: Context) -> Place:
         url.sslmode,
         url.session,
         roots,
-        settings.database.name,
+        name or settings.database.name,
         Login(settings.database.user, _password(context)),
         Login(user.reveal(), password) if user is not None and password is not None else None,
     )
@@ -210,14 +248,15 @@ def _mark(context: Context) -> str:
 
 def _proof(context: Context) -> bytes:
     head = "# Written by provision: this login and this database were tried from here and work."
-    return f"{head}\n{place(context).digest(context.secrets.get('mlflow.flask-key') or Secret(''))}\n".encode()
+    key = context.secrets.get("mlflow.flask-key") or Secret("")
+    return "".join(f"{line}\n" for line in (head, *(place(context, n).digest(key) for n in _names(context)))).encode()
 
 
-def _asked(context: Context) -> ExternalLook | None:
+def _asked(context: Context, name: str = "") -> ExternalLook | None:
     """The look with the login that was given; None while the host was not seen, and where MLflow itself has this very
     login, proven once, and gets in. Whatever it has instead, or lacks, the run that repairs it must know better."""
     proven, variables = (context.seen.get(PathProbe(path)) for path in (PROVEN, _ENV_FILE))
-    steady = context.seen.get(STEP.server(context))
+    steady = context.seen.get(STEP.server(context, name))
     if proven is None or variables is None or steady is None:
         return None
     if (
@@ -227,7 +266,7 @@ def _asked(context: Context) -> ExternalLook | None:
         and steady.database is not None
     ):
         return None
-    return ExternalLook(place(context))
+    return ExternalLook(place(context, name))
 
 
 def _one_by_one(context: Context, asked: ExternalLook | None) -> tuple[str, ...]:

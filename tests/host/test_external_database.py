@@ -268,3 +268,19 @@ def test_a_database_that_is_only_read_or_away_is_told_as_such(
         theirs.check("systemctl start postgresql")
     after = provision(operator, "--json")
     assert after.code == 0, after.why
+
+
+def test_mlflows_own_accounts_are_one_more_database_of_the_role(
+    stack: Ran, operator: Operator, theirs: LabHost, folder: Path, server: LabHost
+) -> None:
+    (folder / "inventory.toml").write_text(INVENTORY, encoding="utf-8")
+    failed = refused(provision(operator, "--set", "access.auth=mlflow", "--json"), server, "no database runs_auth")
+    assert "CREATE DATABASE runs_auth OWNER tracker" in failed["fix"]
+    (folder / "inventory.toml").write_text(INVENTORY + GIVEN, encoding="utf-8")
+    run = provision(operator, "--set", "access.auth=mlflow", "--json")
+    assert run.code == 0, run.why
+    assert {"database:runs_auth", "schema:accounts"} <= set(run.changed())
+    assert psql(theirs, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'runs_auth'") == "tracker"
+    assert provision(operator, "user", "add", "anna").code == 0
+    assert psql(theirs, "SELECT string_agg(username, ',' ORDER BY 1) FROM users", "runs_auth") == "anna,mlflow"
+    assert provision(operator, "--json").changed() == []

@@ -168,7 +168,6 @@ def test_names_in_the_url_are_the_settings_and_a_second_opinion_is_refused() -> 
         {"database.ca": "ca.pem"},
         {**FLAGS, "database.allow": ("10.0.0.0/8",)},
         {**FLAGS, "database.settings": {"work_mem": "1MB"}},
-        {**FLAGS, "access.auth": "mlflow"},
         {**FLAGS, "mlflow.egress": "stack"},
         {**FLAGS, "database.ca": "ca.pem", "database.url": "postgresql://db/runs?sslmode=require"},
     ],
