@@ -249,8 +249,10 @@ def _nearer(port: int, roots: Path) -> tuple[str, str] | None:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if roots.exists() else ssl.CERT_NONE
     try:
-        context.load_verify_locations(roots)
+        if roots.exists():
+            context.load_verify_locations(roots)
         with socket.create_connection(("127.0.0.1", port), SECONDS) as plain:
             plain.sendall(bytes.fromhex("0000000804d2162f"))  # SSLRequest
             if plain.recv(2) != b"S":

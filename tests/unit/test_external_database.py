@@ -573,7 +573,8 @@ def test_a_challenge_that_is_none_is_not_answered(serve: Callable[..., Server]) 
 def test_without_tls_where_it_is_wanted_nothing_is_said_to_the_server(serve: Callable[..., Server]) -> None:
     server = serve(b"N")
     assert look(server.port, mode="verify-full").word == "plain"
-    assert look(serve(b"SSH-2.0-OpenSSH_9.2\r\n").port, mode="verify-full").word == "foreign"
+    for mode in ("verify-full", "require"):
+        assert look(serve(b"SSH-2.0-OpenSSH_9.2\r\n").port, mode=mode).word == "foreign"
     assert server.queries == []
 
 
