@@ -40,7 +40,8 @@ _WORDS = {
     ),
     "standby": (
         "it can only be read: a standby, or default_transaction_read_only",
-        "name the writable server too, and add target_session_attrs=read-write to database.url",
+        "let its administrator promote one, or name the writable server too in database.url, with "
+        "target_session_attrs=read-write",
     ),
     "admin": ("it refuses the administrator's login", "correct database.admin.user and database.admin.password"),
     "old": ("it is too old", "PostgreSQL 12 or newer"),
