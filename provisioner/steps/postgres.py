@@ -13,17 +13,17 @@ from provisioner.resources.certificate import HEAD
 from provisioner.resources.file import Directory, File, NoFile
 from provisioner.resources.package import Package, PackageProbe
 from provisioner.resources.paths import PathProbe
-from provisioner.resources.postgresql import clusters, conf, hba, psql
+from provisioner.resources.postgresql import clusters, psql
 from provisioner.resources.postgresql.access import HostAccess
-from provisioner.resources.postgresql.clusters import Cluster, Clusters, ClustersProbe
+from provisioner.resources.postgresql.clusters import Cluster, ClustersProbe
 from provisioner.resources.postgresql.overrides import Overrides
-from provisioner.resources.postgresql.server import DOWN, ServerProbe, ServerState
 from provisioner.resources.postgresql.service import COST, BootService, ClusterService, Includes, MainCluster
 from provisioner.resources.postgresql.units import ClusterUnitProbe
 from provisioner.resources.unit import UnitProbe, record_line
 from provisioner.settings import Settings
-from provisioner.steps import Context, keeping, own_accounts, postgres_access, sizes
-from provisioner.steps.host_certificates import HostCertificate, leaf
+from provisioner.steps import Context, keeping, postgres_access
+from provisioner.steps import postgres_server as server
+from provisioner.steps.host_certificates import leaf
 from provisioner.steps.postgres_answers import Answers
 from provisioner.steps.postgres_checks import checks
 from provisioner.values import dataclass
@@ -59,33 +59,33 @@ class Postgres(Answers):
                 ClusterUnitProbe(cluster.unit),
                 PathProbe(cluster.conf),
                 PathProbe(cluster.hba),
-                PathProbe(drop_in_path(cluster)),
-                PathProbe(limits_path(cluster)),
+                PathProbe(server.drop_in_path(cluster)),
+                PathProbe(server.limits_path(cluster)),
                 PathProbe(f"{cluster.directory}/postgresql.conf", read=False),
             ]
         return found
 
     def resources(self, context: Context) -> Sequence[Resource]:
-        cluster, guest = chosen(context), is_guest(context)
-        fresh = not seen_clusters(context).found
-        wanted = settings(context)
-        rules = hba_path(context)
-        shown = certificate(context)
-        probe = server(context, cluster)
-        content = settings_file(context).encode()
+        cluster, guest = server.chosen(context), server.is_guest(context)
+        fresh = not server.seen_clusters(context).found
+        wanted = server.settings(context)
+        rules = server.hba_path(context)
+        shown = server.certificate(context)
+        probe = server.probe(context, cluster)
+        content = server.settings_file(context).encode()
         # Of a guest nothing but what it was started with is known, and its drop-in asks for no restart.
-        own = () if guest else (drop_in_path(cluster), limits_path(cluster))
+        own = () if guest else (server.drop_in_path(cluster), server.limits_path(cluster))
         reloads = (cluster.conf, rules, *own[1:], *((shown.path,) if shown else ()))
         inputs = (*reloads, *own[:1])
         drop_in = File(
             id="file:postgresql-service",
-            path=drop_in_path(cluster),
+            path=server.drop_in_path(cluster),
             content=render(
                 "postgresql/service.conf.j2",
                 started=record_line(inputs),
                 reloaded=record_line(inputs, directive="ExecReload"),
                 guest=guest,
-                data=cluster.data if _elsewhere(cluster.data) else "",
+                data=cluster.data if server.elsewhere(cluster.data) else "",
                 home=cluster.data.startswith(("/home/", "/root/")),
             ).encode(),
         )
@@ -97,7 +97,9 @@ class Postgres(Answers):
         # Ready before its first start, they make that start recorded and confined.
         resources: list[Resource] = [drop_in.of(self.name)]
         if not guest:
-            limits = File(id="file:postgresql-limits", path=limits_path(cluster), content=_limits(context).encode())
+            limits = File(
+                id="file:postgresql-limits", path=server.limits_path(cluster), content=server.limits(context).encode()
+            )
             resources.append(limits.of(self.name))
         if fresh or not cluster.programs or not guest:
             resources.append(
@@ -137,7 +139,7 @@ class Postgres(Answers):
                 HostAccess(
                     id="access:postgresql",
                     path=rules,
-                    access=postgres_access.access(context, encrypted=encrypted(context)),
+                    access=postgres_access.access(context, encrypted=server.encrypted(context)),
                     version=cluster.version,
                     keep=keeping.of_networks,
                     needs=there,
@@ -186,129 +188,23 @@ class Postgres(Answers):
     def preflight(self, context: Context) -> Iterable[Check]:
         return checks(
             context,
-            seen_clusters(context),
-            chosen(context),
-            state(context),
-            guest=is_guest(context),
-            wanted=settings(context),
+            server.seen_clusters(context),
+            server.chosen(context),
+            server.state(context),
+            guest=server.is_guest(context),
+            wanted=server.settings(context),
             clients=postgres_access.clients(context),
         )
 
     def version(self, context: Context) -> str:
-        return state(context).version
+        return server.state(context).version
 
     def headline(self, context: Context) -> str:
-        version = state(context).version or chosen(context).version
-        where = "was here before" if is_guest(context) else "from apt"
+        version = server.state(context).version or server.chosen(context).version
+        where = "was here before" if server.is_guest(context) else "from apt"
         far = ", ".join(postgres_access.clients(context))
-        reach = f"loopback and {far}{' by TLS' if encrypted(context) else ''}" if far else "loopback only"
+        reach = f"loopback and {far}{' by TLS' if server.encrypted(context) else ''}" if far else "loopback only"
         return f"{version} {where}, {reach}"
-
-
-def seen_clusters(context: Context) -> Clusters:
-    return context.known(ClustersProbe(), Clusters())
-
-
-def chosen(context: Context) -> Cluster:
-    """The cluster that this stack uses: one that is there, else what the distribution brings."""
-    seen = seen_clusters(context)
-    found = clusters.choose(seen)
-    if found is not None:
-        return found[0]
-    facts = context.facts
-    return Cluster(clusters.expected(facts.distribution, facts.release, seen.candidate), initialised=False)
-
-
-def is_guest(context: Context) -> bool:
-    """PostgreSQL was there before this tool."""
-    seen = seen_clusters(context)
-    return bool(seen.found) and not seen.ours
-
-
-def server(context: Context, cluster: Cluster | None = None, database: str = "") -> ServerProbe:
-    """The look at a cluster, the role and one database: MLflow's, or another of its."""
-    wanted = context.settings.database
-    return ServerProbe((cluster or chosen(context)).version, wanted.user, database or wanted.name)
-
-
-def state(context: Context) -> ServerState:
-    """What the server said; DOWN in the guess, on a fresh host and while it is stopped."""
-    return context.known(server(context), DOWN)
-
-
-def settings(context: Context) -> dict[str, str]:
-    """The settings of our file in conf.d, by name."""
-    database, workers = context.settings.database, context.settings.mlflow.workers
-    more, allow = own_accounts.wanted(context), bool(postgres_access.clients(context))
-    hosts = context.here.topology.count("mlflow")
-    if not is_guest(context):
-        shown = postgres_access.CERTIFICATE if allow else ""
-        return conf.owned(certificate=shown, workers=workers, extra=database.settings, accounts=more, hosts=hosts)
-    cluster = chosen(context)
-    standing = context.seen.get(PathProbe(cluster.conf))
-    current = standing.content if standing is not None and isinstance(standing.content, bytes) else None
-    return conf.guest(
-        cluster,
-        state(context),
-        current,
-        allow=allow,
-        workers=workers,
-        extra=database.settings,
-        accounts=more,
-        hosts=hosts,
-    )
-
-
-def settings_file(context: Context) -> str:
-    values = {name: conf.literal(value) for name, value in settings(context).items()}
-    return render("postgresql/50-mlflow.conf.j2", settings=values, guest=is_guest(context))
-
-
-def certificate(context: Context) -> HostCertificate | None:
-    """What the server shows to other hosts. One that was here before shows its own, or none."""
-    return None if is_guest(context) else postgres_access.certificate(context, chosen(context).unit)
-
-
-def encrypted(context: Context) -> bool:
-    """Other hosts get in by TLS only: always, but for a guest that speaks none. While that one does not answer,
-    what stands in pg_hba.conf says which it is."""
-    server_state = state(context)
-    if not is_guest(context):
-        return True
-    if server_state.running:
-        return server_state.speaks_tls
-    standing = context.seen.get(PathProbe(hba_path(context)))
-    return not (standing is not None and isinstance(standing.content, bytes) and hba.plain(standing.content))
-
-
-def hba_path(context: Context) -> str:
-    """pg_hba.conf, or the file that an administrator put in its place."""
-    known = state(context).settings.get("hba_file")
-    return known.value if known is not None and known.value.startswith("/") else chosen(context).hba
-
-
-def drop_in_path(cluster: Cluster) -> str:
-    return f"/etc/systemd/system/{cluster.unit}.d/50-provision.conf"
-
-
-def limits_path(cluster: Cluster) -> str:
-    """A file of its own: what stands in it changes without a restart."""
-    return f"/etc/systemd/system/{cluster.unit}.d/55-provision-limits.conf"
-
-
-def _elsewhere(data: str) -> bool:
-    """A data directory that the distribution's unit does not wait for."""
-    return data.startswith("/") and data.isprintable() and not data.startswith("/var/lib/postgresql/")
-
-
-def _limits(context: Context) -> str:
-    own = sizes.of(context)
-    return render(
-        "postgresql/limits.conf.j2",
-        memory=own.database,
-        tasks=own.database_tasks,
-        allowed=sizes.allowed(postgres_access.clients(context)),
-    )
 
 
 STEP = Postgres()

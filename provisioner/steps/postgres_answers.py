@@ -14,6 +14,7 @@ from provisioner.resources.postgresql.server import ServerProbe, ServerState
 from provisioner.secrets import Secret
 from provisioner.settings import Settings
 from provisioner.steps import Context
+from provisioner.steps import postgres_server as server
 
 if TYPE_CHECKING:
     from provisioner.steps.host_certificates import HostCertificate
@@ -26,44 +27,33 @@ class Answers:
     """Of the step; the page itself is steps/postgres.py."""
 
     def certificate(self, context: Context) -> HostCertificate | None:
-        from provisioner.steps.postgres import certificate
-
-        return certificate(context)
+        return server.certificate(context)
 
     def unit(self, context: Context) -> str:
         return "postgresql.service"
 
     def servers(self, context: Context, database: str = "") -> tuple[ServerProbe, ...]:
-        from provisioner.steps.postgres import server
-
-        return tuple(server(context, Cluster(version), database) for version in VERSIONS)
+        return tuple(server.probe(context, Cluster(version), database) for version in VERSIONS)
 
     def server(self, context: Context, database: str = "") -> ServerProbe:
-        from provisioner.steps.postgres import server
-
-        return server(context, database=database)
+        return server.probe(context, database=database)
 
     def state(self, context: Context) -> ServerState:
-        from provisioner.steps.postgres import state
-
-        return state(context)
+        return server.state(context)
 
     def awaited(self, context: Context) -> str:
-        from provisioner.steps.postgres import seen_clusters
-
         # Not a new database itself: what makes the tables loads for some seconds and then waits for it.
         # One that is only stopped is looked at first, and for that it must answer.
-        stopped = bool(seen_clusters(context).found) and not self.state(context).running
+        stopped = bool(server.seen_clusters(context).found) and not self.state(context).running
         return "step:database" if stopped else "package:postgresql"
 
     def databases(self, context: Context) -> Sequence[Resource]:
         from provisioner.steps import own_accounts
-        from provisioner.steps.postgres import is_guest, seen_clusters
         from provisioner.steps.postgres_database import databases
 
         accounts = self.server(context, own_accounts.database(context))
-        fresh = not seen_clusters(context).found
-        return databases(context, self.server(context), accounts, fresh=fresh, guest=is_guest(context))
+        fresh = not server.seen_clusters(context).found
+        return databases(context, self.server(context), accounts, fresh=fresh, guest=server.is_guest(context))
 
     def uri(self, context: Context, database: str) -> Secret:
         from provisioner.steps import far_database
@@ -86,9 +76,8 @@ class Answers:
 
     def rows(self, context: Context, one: str, other: str, kept: str) -> Probe[tuple[int, int] | None]:
         from provisioner.resources.postgresql.rows import RowsProbe
-        from provisioner.steps.postgres import chosen
 
-        return RowsProbe(chosen(context).version, context.settings.database.name, one, other, kept)
+        return RowsProbe(server.chosen(context).version, context.settings.database.name, one, other, kept)
 
     def buffers(self, settings: Settings) -> int:
         """Of `shared_buffers`; without a unit it counts 8 KiB pages (PostgreSQL's documentation)."""

@@ -26,8 +26,8 @@ from provisioner.settings import effective
 from provisioner.steps import Context
 from provisioner.steps.database import STEP as DATABASE
 from provisioner.steps.postgres import STEP as POSTGRES
-from provisioner.steps.postgres import drop_in_path, limits_path, settings_file
 from provisioner.steps.postgres_access import CERTIFICATE, access
+from provisioner.steps.postgres_server import drop_in_path, limits_path, settings_file
 
 DOOR = Door("http", "10.151.0.1", 5000, ("10.151.0.1",))
 SECRETS = {"database.password": Secret("correct horse battery")}
