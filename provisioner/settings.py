@@ -288,7 +288,7 @@ def _agree(settings: Settings) -> None:
         raise UsageError(
             f"access.port is {reserved.EXPOSED}, and so is the port of store.expose",
             why="MLflow and the store cannot both answer there",
-            next="choose another access.port, or leave store.expose out",
+            next="choose another access.port, or: --set store.expose=false",
         )
     if settings.mlflow.serve != "all":
         from provisioner import halves

@@ -155,7 +155,8 @@ def told(group: str, names: Sequence[str], users: Sequence[str], arguments: str)
         # `env` tells it where MLflow's clients need it; with store.expose others may have it.
         return [
             f"Clients need the store's new key, the earlier one is gone:\n  provision env {arguments}\n"
-            f"  provision secrets show store.client.key {arguments}"
+            f"  provision secrets show store.client.key {arguments}\n"
+            f"  provision secrets show store.client.secret {arguments}"
         ]
     if group == "store.user":
         return ["Addresses of artifacts that were handed out before no longer work (they live 5 minutes)."]

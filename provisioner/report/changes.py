@@ -47,6 +47,12 @@ def change_lines(changes: Sequence[Planned], width: int, *, diff: bool, planned:
     return lines
 
 
+def in_order(changes: Sequence[Planned], plan: Sequence[Planned]) -> list[Planned]:
+    """As planned, not as they happened to end side by side: each step once."""
+    order = {planned.id: number for number, planned in enumerate(plan)}
+    return sorted(changes, key=lambda planned: order.get(planned.id, len(order)))
+
+
 _PAST = {"start": "started", "restart": "restarted", "reload": "reloaded"}
 
 

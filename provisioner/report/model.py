@@ -111,7 +111,7 @@ def _host(result: HostResult) -> dict[str, Any]:
         "host_key": result.fingerprint or None,
         "new_host_keys": [{"host": name, "fingerprint": shown} for name, shown in result.new_keys],
         "url": result.url or None,
-        "store_url": result.store_url or None,
+        "store_url": (result.url and result.store_url) or None,
         "run": result.run_url or None,
         "verification": result.verification,
         "resources": result.total,

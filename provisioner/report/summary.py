@@ -13,7 +13,7 @@ from provisioner import state
 from provisioner.engine.check import Check
 from provisioner.errors import ProvisionError
 from provisioner.report import status
-from provisioner.report.changes import STEP, change_lines, counts, downloads
+from provisioner.report.changes import STEP, change_lines, counts, downloads, in_order
 from provisioner.report.model import HostResult
 from provisioner.report.text import clean, flush_right, plural, size
 
@@ -191,7 +191,7 @@ def _ready(result: HostResult, width: int, verbose: int) -> list[str]:
     done = counts(result.changes)
     # A run that goes on after one that was broken off, or another operator's: what it did is worth a line each.
     listed = verbose or (not result.fresh and len(result.changes) <= _MANY)
-    lines = change_lines(result.changes, width, diff=False, planned=False) if listed else []
+    lines = change_lines(in_order(result.changes, result.planned), width, diff=False, planned=False) if listed else []
     where = f"{result.host}: ready" if result.several else "Ready"
     lines += ["", f"{where} in {result.seconds:.1f} s (steps overlap): {done}{downloads(result.changes)}.", ""]
     lines += _row("MLflow", result.url, width)
@@ -230,10 +230,7 @@ def _repaired(command: str, result: HostResult, width: int, verbose: int) -> lis
         said = f"{result.host:<12} the stack's settings are noted; the rest was as wanted"
         return [flush_right(said, f"{result.seconds:.1f} s", width), *_told(result, width)]
     if len(result.changes) <= _MANY or verbose:
-        # As planned, not as they happened to end side by side: each step once.
-        order = {planned.id: number for number, planned in enumerate(result.planned)}
-        changes = sorted(result.changes, key=lambda planned: order.get(planned.id, len(order)))
-        lines += ["", *change_lines(changes, width, diff=verbose > 0, planned=False)]
+        lines += ["", *change_lines(in_order(result.changes, result.planned), width, diff=verbose > 0, planned=False)]
     chosen = any(planned.id == "file:stack.toml" for planned in result.changes)
     word = "Done" if chosen or command != "apply" else "Repaired"
     word = f"{result.host}: {word[0].lower()}{word[1:]}" if result.several else word

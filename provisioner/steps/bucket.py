@@ -150,13 +150,11 @@ def former(context: Context) -> Sequence[Resource]:
         for each in accounts(context)
         if each.before is not None and each.before != each.key.access
     ]
-    ended = context.secrets.get("store.client.key")
-    if ended is not None and not has_clients(context.settings):
-        # The bucket is behind the URL too: a key that nobody is told any more must not go on opening it.
+    for name, access in _ended(context).items():
         found.append(
             Former(
-                id="store-user-ended:clients",
-                access=ended,
+                id=f"store-user-ended:{name}",
+                access=access,
                 role="clients",
                 reason="clients have no key of the store any more",
                 had=True,
@@ -166,6 +164,18 @@ def former(context: Context) -> Sequence[Resource]:
             )
         )
     return tuple(found)
+
+
+def _ended(context: Context) -> Mapping[str, Secret]:
+    """The clients' keys where clients have none: the bucket is behind the URL too, and a key that nobody is told any
+    more must not go on opening it. The one before a rotation may still be there, if that was broken off."""
+    if has_clients(context.settings):
+        return {}
+    keys = {"clients": "store.client.key", "clients-before": "store.client.before"}
+    found = {name: access for name, key in keys.items() if (access := context.secrets.get(key)) is not None}
+    # Keys that were brought along may be the same: those that are used stay.
+    used = {administrator(context).access, bucket_key(context).access}
+    return {name: access for name, access in found.items() if access not in used}
 
 
 def staying(resources: Iterable[Resource], seen: Seen, run: str) -> tuple[str, ...]:

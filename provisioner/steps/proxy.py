@@ -126,7 +126,7 @@ class Proxy:
     def preflight(self, context: Context) -> Iterable[Check]:
         yield nginx.port_check(context, context.door.port, SITE, "add: --set access.port={free}")
         if exposed(context) is not None:
-            check = nginx.port_check(context, EXPOSED, SITE, "leave store.expose out", others=True)
+            check = nginx.port_check(context, EXPOSED, SITE, "add: --set store.expose=false", others=True)
             yield replace(check, id=f"port-{EXPOSED}")
         yield from _guest(context)
 

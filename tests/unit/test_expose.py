@@ -84,8 +84,9 @@ def test_a_store_that_is_not_exposed_has_one_server() -> None:
 
 
 def test_the_port_of_the_url_and_a_store_of_somebody_else_s_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"access\.port is 9002"):
+    with pytest.raises(UsageError, match=r"access\.port is 9002") as caught:
         effective({**EXPOSED, "access.port": 9002}, {})
+    assert "--set store.expose=false" in (caught.value.next or ""), "left out it would be kept"
     assert effective({"access.port": 9002}, {}).access.door_port == 9002
     with pytest.raises(UsageError, match=r"store\.expose belongs to a store of this stack"):
         effective({**EXPOSED, "store.engine": "external", "store.endpoint": "https://s3.example.com"}, {})
@@ -108,7 +109,7 @@ def test_a_port_that_somebody_else_has_is_refused_another_site_of_the_same_nginx
     where = replace(where, seen=Seen({PathProbe(proxy.SITE): PathState("file", content=content)}))
     (check,) = (c for c in proxy.STEP.preflight(where) if c.id == "port-9002")
     assert check.status == status
-    assert (check.fix or "").endswith("store.expose out") is (status == "fail")
+    assert (check.fix or "").endswith("--set store.expose=false") is (status == "fail")
     assert "port-9002" not in [c.id for c in proxy.STEP.preflight(context({}))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -312,3 +313,14 @@ def test_a_run_that_ends_what_an_earlier_one_began_tells_the_url_what_it_did_and
     out, _ = shown(result)
     for words in ("unit:minio.service", "Ready in", "http://h:5000", "/var/backups/x", "pip install mlflow"):
         assert words in out
+    edited, restarted = of("mlflow", "/etc/mlflow/mlflow.env", "change", "x"), of("mlflow", "x", "restart", "y")
+    foreign = of("proxy", "/etc/site", "change", "edited")
+    result.planned, result.changes = [edited, restarted, foreign], [edited, foreign, restarted]
+    assert re.findall(r"^mlflow +(.)", shown(result)[0], re.M) == ["~"], "each step once"
+
+
+def test_the_document_names_the_store_s_port_where_it_names_the_url() -> None:
+    result = HostResult("h", url="http://h:5000", store_url="http://h:9002")
+    assert document("status", [result], 0.1)["hosts"][0]["store_url"] == "http://h:9002"
+    result.url = ""  # another host of the stack has it
+    assert document("status", [result], 0.1)["hosts"][0]["store_url"] is None
