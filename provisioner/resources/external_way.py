@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from provisioner import addresses
 from provisioner.engine.quoting import encode, printable, words
+from provisioner.resources.postgresql.libpq import nothing_else
 from provisioner.secrets import Secret
 from provisioner.values import dataclass
 
@@ -75,6 +76,8 @@ _LIBPQS = {
     r"incorrect server signature|did not complete authentication": "impostor",
     r"authentication method|SASL authentication mechanisms|SCRAM-SHA-256-PLUS": "method",
     r"session is read-only|hot standby mode": "standby",
+    r"no password supplied": "login",
+    r"definition of service|service file|invalid connection option": "client",
 }
 """What libpq says itself, in English as long as nobody calls setlocale for its messages. It tells no SQLSTATE of a
 login that was refused, and a server may speak any language: whose words are in none of these says `answer`."""
@@ -157,8 +160,10 @@ class Talk:
 
     def _cut(self) -> None:
         # Not `cancel`: psycopg2 keeps the interpreter's lock meanwhile, and the way there is threads of it.
+        import psycopg2
+
         self._late = True
-        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
+        with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
             end.shutdown(socket.SHUT_RDWR)
 
     def one(self, statement: str, *values: str) -> Any:
@@ -190,40 +195,40 @@ class Way:
         try:
             return Talk(
                 psycopg2.connect(
-                    host=",".join(self.place.hosts[number][0] for number in self.ends.values()),
-                    hostaddr=",".join("127.0.0.1" for _ in self.ends),
-                    port=",".join(map(str, self.ends)),
-                    dbname=name,
-                    user=login.user,
-                    password=login.password.reveal(),
-                    target_session_attrs="read-write" if writes else self.place.target,
-                    sslmode=self.place.mode,
-                    # A password in clear only for a server that is known, none for one that asks for no proof.
-                    require_auth="scram-sha-256,md5,password" if known else "scram-sha-256,md5",
-                    connect_timeout=SECONDS,
-                    application_name="provision",
-                    client_encoding="UTF8",
-                    # Nothing of the operator's own: certificates, Kerberos, PGOPTIONS.
-                    sslrootcert=str(self.roots),
-                    sslcrl=str(self.roots.with_name("none")),
-                    sslcertmode="disable",
-                    gssencmode="disable",
-                    options="",
+                    **{
+                        **nothing_else(self.roots.parent),
+                        "host": ",".join(self.place.hosts[number][0] for number in self.ends.values()),
+                        "hostaddr": ",".join("127.0.0.1" for _ in self.ends),
+                        "port": ",".join(map(str, self.ends)),
+                        "dbname": name,
+                        "user": login.user,
+                        "password": login.password.reveal(),
+                        "target_session_attrs": "read-write" if writes else self.place.target,
+                        "sslmode": self.place.mode,
+                        "sslrootcert": str(self.roots),
+                        # A password in clear only for a server that is known, none for one that asks for no proof.
+                        "require_auth": "scram-sha-256,md5,password" if known else "scram-sha-256,md5",
+                        "connect_timeout": str(SECONDS),
+                        "application_name": "provision",
+                    }
                 )
             )
         except psycopg2.Error as error:
             raise self._trouble(str(error)) from None
-        except UnicodeDecodeError:
-            raise Trouble("foreign", "what it says is not PostgreSQL's") from None
+        except UnicodeDecodeError as error:
+            # Before a login a server speaks in the encoding that it likes.
+            raise self._trouble(error.object.decode("utf-8", "replace")) from None
 
     def _trouble(self, text: str) -> Trouble:
         found = {}
         parts = re.split(r'connection to server at "[^"]*"(?: \([^)]*\))?, port (\d+) failed: ', text)
         for port, said in zip(parts[1::2], parts[2::2], strict=True):
-            word = _word(said)
+            word, number = _word(said), self.ends.get(int(port)) if len(port) < 6 else None
+            if number is None:
+                continue  # a server's words, made to look like libpq's
             if word in ("certificate", "tls"):
                 word, said = _nearer(int(port), self.roots) or (word, said)
-            found[self.place.shown(self.ends.get(int(port), 0))] = Trouble(word, said)
+            found[self.place.shown(number)] = Trouble(word, said)
         return _one({**self.away, **found}) if found else Trouble(_word(text), text)
 
 
@@ -237,7 +242,7 @@ def _one(found: Mapping[str, Trouble]) -> Trouble:
 
 def _word(said: str) -> str:
     # As libpq writes a server's message, in any language: its severity and two spaces.
-    server = re.match(r"\S+:  ", said) is not None
+    server = re.match(r"[^:\n]+:  ", said) is not None
     table = _SERVERS if server else _LIBPQS
     return next((word for words, word in table.items() if re.search(words, said)), "answer" if server else "foreign")
 
@@ -338,6 +343,7 @@ def _reached(session: Session, place: Place) -> tuple[list[tuple[int, str]], dic
 
 def _ip(text: str) -> bool:
     try:
-        return ipaddress.ip_address(text) is not None
+        ipaddress.ip_address(text)
+        return re.fullmatch(r"[\w.:]+(%[\w.-]+)?", text, re.ASCII) is not None  # a zone may be anything to it
     except ValueError:
         return False

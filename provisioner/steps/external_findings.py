@@ -45,6 +45,10 @@ _WORDS = {
     ),
     "admin": ("it refuses the administrator's login", "correct database.admin.user and database.admin.password"),
     "old": ("it is too old", "PostgreSQL 12 or newer"),
+    "client": (
+        "libpq on this machine does not begin",
+        "unset PGSERVICE; a libpq of version 16 or newer: psycopg2-binary",
+    ),
     "answer": ("it says no", "look at the database's own log"),
     "login": (
         "the role {user} is not there, or has another password",

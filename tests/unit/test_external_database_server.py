@@ -9,6 +9,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from fake_postgres import DONE, ENTERED, GREETED, READY, Cluster, Server, answer
 from provisioner.resources import external_database, external_look, external_way
 from provisioner.resources.external_look import Told, create, look
 from provisioner.resources.external_way import Login, Place, Talk, Trouble, Way, through
+from provisioner.resources.postgresql.connect import connector
 from provisioner.secrets import Secret
 from provisioner.transport.base import Result
 from provisioner.transport.fake import FakeSession
+from provisioner.transport.forward import forwarded
 
 PASSWORD = "not known to everybody"
 TRACKER, KEEPER = Login("tracker", Secret(PASSWORD)), Login("keeper", Secret("secret"))
@@ -118,6 +121,95 @@ def test_the_password_goes_in_clear_only_to_a_server_that_is_known(servers: list
     assert encrypted.given.count(PASSWORD.encode() + b"\0") == 2
 
 
+OPERATORS = {
+    "PGHOSTADDR": "192.0.2.1",
+    "PGREQUIREAUTH": "gss",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGLOADBALANCEHOSTS": "no such thing",
+    "PGCHANNELBINDING": "require",
+    "PGGSSENCMODE": "require",
+    "PGREQUIREPEER": "nobody",
+    "PGSSLMODE": "no such thing",
+    "PGSSLNEGOTIATION": "direct",
+    "PGSSLROOTCERT": "system",
+    "PGSSLMINPROTOCOLVERSION": "TLSv9",
+    "PGSSLMAXPROTOCOLVERSION": "TLSv0",
+    "PGSSLCERTMODE": "require",
+    "PGSSLCERT": "/dev/null",
+    "PGSSLCRL": "/dev/null",
+    "PGCLIENTENCODING": "no such thing",
+    "PGCONNECT_TIMEOUT": "no number",
+    "PGOPTIONS": "-c search_path=mine",
+    "PGUSER": "somebody",
+    "PGDATABASE": "another",
+    "PGPASSWORD": "another",
+}
+"""An operator's own environment."""
+
+
+@pytest.fixture
+def operators(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in OPERATORS.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "pass").write_text("*:*:*:*:of the operator's own\n")
+    (tmp_path / "pass").chmod(0o600)
+    (tmp_path / "service").write_text("[mine]\nhost=192.0.2.1\nuser=somebody\nsslmode=require\n")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pass"))
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "service"))
+    monkeypatch.setenv("PGSERVICE", "mine")
+
+
+@pytest.mark.usefixtures("operators")
+def test_nothing_of_the_operator_s_own_environment_gets_into_a_look(
+    servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[bytes] = []
+    servers.append(Server(lambda packet: first.append(packet) or GREETED, lambda _: b""))  # type: ignore[func-returns-value]
+    place = at(servers[0])
+    assert word(place) == "ok"
+    assert servers[0].given == [PASSWORD.encode() + b"\0"]
+    assert b"user\0tracker\0database\0runs\0" in first[0]
+    assert b"search_path" not in first[0]
+    assert word(replace(place, login=Login("tracker", Secret("")))) == "login", "not with the operator's password"
+    monkeypatch.setenv("PGSERVICE", "unknown")
+    assert word(place) == "client"
+
+
+@pytest.mark.usefixtures("operators")
+def test_a_login_goes_to_the_forwarded_socket_whatever_address_the_operator_has(
+    servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant, trap = Server(GREETED, lambda _: row(1)), Server(GREETED, lambda _: row(2))
+    servers += [meant, trap]
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+
+    def opener() -> Any:
+        far = socket.create_connection(("127.0.0.1", meant.port))
+        return far, far.close
+
+    with forwarded(opener, trap.port) as way:
+        connector(way, "runs", "tracker", Secret(PASSWORD))().close()
+    assert (meant.given, trap.given) == ([PASSWORD.encode() + b"\0"], [])
+
+
+def test_what_a_server_says_is_told_as_its_own_in_any_encoding_and_severity(servers: list[Server]) -> None:
+    for severity, encoding in (("FATAL", "latin-1"), ("ÖLÜMCÜL (FATAL)", "utf-8")):
+        body = f"S{severity}\0C28P01\0MPasswort-Authentifizierung für tracker fehlgeschlagen\0\0".encode(encoding)
+        servers.append(Server(answer(b"E", body), lambda _: b"", login=None))
+        assert word(at(servers[-1])) == "answer"
+
+
+def test_a_server_s_words_lead_to_no_other_port_of_this_machine(servers: list[Server]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.setblocking(False)
+        for port in (other.getsockname()[1], 10**9, 99999):
+            said = f'no\nconnection to server at "db" (127.0.0.1), port {port} failed: SSL error: bad'
+            servers.append(Server(refusal("28000", said), lambda _: b"", login=None))
+            assert word(at(servers[-1])) == "answer"
+        with pytest.raises(BlockingIOError):
+            other.accept()
+
+
 # How much it takes, and how long it waits.
 
 
@@ -157,8 +249,10 @@ def test_what_never_ends_is_left_to_itself(servers: list[Server]) -> None:
 def test_every_address_of_a_name_is_tried(servers: list[Server]) -> None:
     servers.append(Server(GREETED, lambda _: row(1), login=scram(PASSWORD, signed)))
     place = at(servers[0], host="db.example.com")
-    reached = host("0 127.0.0.9 port Connection refused\n0 192.0.2.1 silent\n0 127.0.0.1 ok\n0 $(reboot) ok\n7 ::1 ok")
+    other = "0 127.0.0.9 port Connection refused\n0 192.0.2.1 silent"
+    reached = host(f"{other}\n0 127.0.0.1 ok\n0 $(reboot) ok\n0 fe80::1%$(reboot) ok\n7 ::1 ok")
     assert talked(place, lambda talk: talk.one("SELECT 1"), reached) == 1
+    assert through(reached, place, 20, lambda way: len(way.ends)) == 1, "the others are no addresses"
 
 
 def test_what_mlflows_host_does_not_reach_is_told_in_its_words() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from provisioner.resources.postgresql.libpq import nothing_else
 from provisioner.secrets import Secret
 
 
@@ -15,14 +16,11 @@ def connector(socket: Path, database: str, user: str, password: Secret, *, secon
     def connect() -> Any:
         import psycopg2
 
-        return psycopg2.connect(
-            host=str(socket.parent),
-            port=int(socket.name.rpartition(".")[2]),
-            dbname=database,
-            user=user,
-            password=password.reveal(),
-            connect_timeout=seconds,
-            options=f"-c statement_timeout={seconds}000 -c default_transaction_read_only=on",
-        )
+        named = {"host": str(socket.parent), "port": socket.name.rpartition(".")[2], "dbname": database, "user": user}
+        wanted = {
+            "connect_timeout": str(seconds),
+            "options": f"-c statement_timeout={seconds}000 -c default_transaction_read_only=on",
+        }
+        return psycopg2.connect(**{**nothing_else(socket.parent), **named, **wanted, "password": password.reveal()})
 
     return connect
