@@ -67,9 +67,16 @@ class Seats:
 
     @property
     def in_mlflow(self) -> frozenset[str]:
-        """The accounts that MLflow keeps; none where nginx asks for the login."""
+        """The accounts that MLflow keeps; none where nginx asks for the login. Refused (exit 4) where it lets the
+        operator not in: what it has then, nobody tells, and an account of somebody else's would get a password."""
         first = self.all[0].view
         state = first.seen.get(mlflow_accounts.users(first.context).key) if own(first) else None
+        if state is not None and accounts.OPERATOR in state.refused:
+            raise Refused(
+                "MLflow keeps the accounts, and it does not tell them",
+                why=f"it refuses the login of {accounts.OPERATOR}",
+                next=f"provision {select(first.request.whole)}".rstrip(),
+            )
         return state.names if state is not None else frozenset()
 
     def lacks(self, document: vault.Vault, account: str) -> bool:

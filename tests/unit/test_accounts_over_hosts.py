@@ -143,9 +143,12 @@ class Spread:
     def _look(self, users: Users) -> UsersState:
         tried = {users.operator, *users.tried} & set(self.there) & set(users.passwords)
         refused = frozenset(name for name in tried if self.there[name] != users.passwords[name])
-        return UsersState(frozenset(self.there), refused)
+        # Whom it does not let in it tells nothing.
+        return UsersState(frozenset() if users.operator in refused else frozenset(self.there), refused)
 
     def _perform(self, users: Users, session: Any) -> None:
+        if users.operator in self._look(users).refused:
+            self.there[users.operator] = users.passwords[users.operator]
         state = self._look(users)
         absent = set(users.passwords) - set(self.there)
         self.there |= {name: users.passwords[name] for name in absent | state.refused}
@@ -225,6 +228,31 @@ def test_the_operator_s_password_goes_to_mlflow_to_its_servers_and_to_nginx(spre
     assert "file:mlflow-admin" in spread.hosts[SECOND].applied
     assert {"file:nginx-health", "unit:nginx.service"} <= set(spread.hosts[DOOR].applied)
     assert SERVER not in spread.hosts[FIRST].applied + spread.hosts[SECOND].applied
+    spread.settled()
+
+
+def test_an_account_of_somebody_else_gets_no_password_while_mlflow_tells_no_accounts(spread: Spread) -> None:
+    before = spread.here()
+    spread.there |= {"zoe": Secret("her own"), "mlflow": Secret("lost")}
+    for work, arguments in (
+        (user.add, ("zoe", user.Password())),
+        (user.passwd, ("zoe", user.Password())),
+        (user.remove, ("zoe",)),
+        (user.list_users, ()),
+    ):
+        with pytest.raises(Refused, match="does not tell them") as caught:
+            work(spread.options(), *arguments)  # type: ignore[operator]
+        assert caught.value.next.startswith("provision")
+    assert spread.there["zoe"] == Secret("her own")
+    assert spread.here() == before
+    spread.run()
+    assert spread.there["mlflow"] == before["login"]
+    with pytest.raises(Refused, match="is there already"):
+        user.add(spread.options(), "zoe", user.Password())
+    given(spread, user.passwd, "mlflow", user.Password())
+    spread.there["mlflow"] = Secret("lost again")
+    given(spread, user.passwd, "mlflow", user.Password())
+    assert spread.there["zoe"] == Secret("her own")
     spread.settled()
 
 
