@@ -74,7 +74,8 @@ class External:
     def resources(self, context: Context) -> Sequence[Resource]:
         name = context.settings.database.name
         found: list[Resource] = []
-        for each, path in zip(_names(context), (IDENTITY, own_accounts.IDENTITY), strict=False):
+        files = tuple(zip(_names(context), (IDENTITY, own_accounts.IDENTITY), strict=False))
+        for each, path in files:
             asked = _asked(context, each)
             made = ExternalDatabase(
                 id=f"database:{each or name}",
@@ -89,13 +90,10 @@ class External:
         if root := _root(context):
             head = f"{HEAD.decode()}the root that the database's certificate leads to.\n"
             found.append(File(id="file:database-ca", path=CA, content=f"{head}{root}".encode()))
-        known = identity(_known(context))
-        if known is not None:
-            found.append(File(id="file:database.identity", path=IDENTITY, content=known))
-        if own_accounts.wanted(context):
-            accounts = identity(context.seen.get(self.server(context, own_accounts.database(context))))
-            if accounts is not None:
-                found.append(File(id="file:accounts.identity", path=own_accounts.IDENTITY, content=accounts))
+        for each, path in files:
+            known = identity(_known(context, each))
+            if known is not None:
+                found.append(File(id=f"file:{path.rsplit('/', 1)[1]}", path=path, content=known))
         found += [
             File(
                 id=f"mark:{_mark(context)}",
@@ -287,15 +285,15 @@ def _used(variables: object) -> str:
         return ""
 
 
-def _known(context: Context) -> Any:
-    """What was seen of the database: with the login that it shall have, else with MLflow's own environment."""
+def _known(context: Context, name: str = "") -> Any:
+    """What was seen of a database: with the login that it shall have, else with MLflow's own environment."""
     from provisioner.resources.remote_database import RemoteState
 
-    asked = _asked(context)
+    asked = _asked(context, name)
     told = context.seen.get(asked) if asked is not None else None
     if told is not None:
         return told
-    return context.seen.get(STEP.server(context)) or RemoteState()
+    return context.seen.get(STEP.server(context, name)) or RemoteState()
 
 
 STEP = External()

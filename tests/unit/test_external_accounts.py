@@ -83,9 +83,13 @@ def test_what_is_in_the_way_of_both_is_told_once() -> None:
 
 
 def test_what_is_there_already_is_left_alone() -> None:
-    there = told(GOOD, GOOD)
+    accounts = Told("ok", database=RemoteTables(0, "", "7/2"))
+    there = told(GOOD, accounts)
     assert [check.status for check in STEP.preflight(there)] == ["ok"]
     assert [one.diff(there.seen) for one in made(there)] == [None, None]
+    files = {r.path: r.content for r in STEP.resources(there) if isinstance(r, File)}
+    named = {path: files[path].split()[-1] for path in (IDENTITY, own_accounts.IDENTITY)}
+    assert named == {IDENTITY: b"7/1", own_accounts.IDENTITY: b"7/2"}, "at once, or the next run starts the server anew"
 
 
 @pytest.mark.parametrize("lost", ["", "runs_auth"])
