@@ -226,5 +226,5 @@ def _answers(result: HostResult, view: View, request: StackRequest) -> None:
     if asked.exposed is not None:
         from provisioner.verify import exposed
 
-        detail = exposed.answers(asked)
+        detail = exposed.answers(asked, view.settings.store.bucket)
         result.extra["store"] = {"url": asked.exposed.endpoint, "ok": not detail, "detail": detail}

@@ -45,13 +45,14 @@ def object_read(context: Context) -> Finding:
     return Finding(f"{store.endpoint}, with the clients' key only")
 
 
-def answers(target: Target) -> str:
-    """What is wrong with the store's port as it is seen from here; empty when it answers and asks for a key."""
+def answers(target: Target, bucket: str) -> str:
+    """What is wrong with the store's port as it is seen from here; empty when it answers and asks for a key. An object
+    is asked for: nginx answers for what is not in the bucket, whether the store is there or not."""
     assert target.exposed is not None
     origin = origin_of(target.exposed.endpoint)
     client = Client(Deadline(5), origin, target.connect, target.ca_file, target.ca, target.insecure)
     try:
-        status = _asked(client, target.exposed.endpoint, "/").status
+        status = _asked(client, target.exposed.endpoint, f"/{bucket}/.provision-health").status
     except Fault as fault:
         return fault.detail
     finally:

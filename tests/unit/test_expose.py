@@ -218,7 +218,8 @@ def of_port(outcome: Outcome) -> tuple[str, str]:
 
 def test_verify_reads_an_object_at_the_port_with_the_clients_key(start: Callable[..., Target]) -> None:
     assert of_port(verified(start())) == ("ok", "http://10.0.0.9:9002, with the clients' key only")
-    assert exposed.answers(start()) == ""
+    assert exposed.answers(start(), "direct") == ""
+    assert exposed.answers(start(unsigned=502), "direct") == "HTTP 502", "nginx is there, the store is not"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_a_port_that_does_not_answer_is_told_with_the_firewall_in_mind(start: Ca
 
     closed = replace(target, connect=connect)
     assert of_port(verified(closed)) == ("fail", "http://10.0.0.9:9002: connection refused")
-    assert exposed.answers(closed) == "http://10.0.0.9:9002: connection refused"
+    assert exposed.answers(closed, "direct") == "http://10.0.0.9:9002: connection refused"
 
 
 @pytest.mark.parametrize(
