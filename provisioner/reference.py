@@ -84,7 +84,8 @@ alike. nginx has that port, on the host that clients use, with the URL's names a
 is, plain `http` where it is not, so that a public address without TLS is refused for both. What holds for the bucket
 behind the URL holds there: a signature opens it, objects are read and written and the bucket itself is not changed,
 there is no limit of size. Nothing else is there: no list of buckets and no other bucket, not MLflow, not MinIO's
-administration, console, health or metrics. The store still listens on loopback only.
+administration, console, health or metrics. The store itself listens where it did without: on loopback, or for its
+other hosts.
 
 - With `artifacts.mode = "direct"` `provision env` names that port. Clients that have the earlier address go on.
 - With `"proxied"` MLflow's clients need no key, and `provision env` stays as it is. The port is for what else reads or
