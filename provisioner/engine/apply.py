@@ -136,9 +136,17 @@ class Run:
         def say(text: str) -> None:
             self.emit(Said(planned.step, text))
 
-        locked = self._owner and planned.resource.elsewhere
-        with claimed(self._session, self._owner) if locked else nullcontext():
+        if not planned.resource.elsewhere:
             return replace(planned, change=planned.resource.prepare(self._session, planned.change, say))
+        started = time.monotonic()
+        self.emit(Begun(planned))
+        try:
+            with claimed(self._session, self._owner) if self._owner else nullcontext():
+                return replace(planned, change=planned.resource.prepare(self._session, planned.change, say))
+        except Exception as error:
+            # A part of it may be there: it is a change that failed, not one that never began.
+            self.emit(Failed(planned, time.monotonic() - started, getattr(error, "why", str(error))))
+            raise
 
     def _client(self, planned: Planned, resource: ClientResource) -> Seen:
         started = time.monotonic()

@@ -377,6 +377,39 @@ def test_a_client_holds_the_work_lock_while_it_writes(places) -> None:
     assert subprocess.run(["flock", "-w", "10", str(places / "run" / "work"), "true"]).returncode == 0
 
 
+def test_what_is_made_elsewhere_is_made_under_the_work_lock_and_is_told_when_it_fails(places) -> None:
+    tried: list[int] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Far(Note):
+        """Made on another server, but for a note of it."""
+
+        elsewhere: ClassVar[bool] = True
+
+        def prepare(self, session: Any, change: Change, say: Any) -> Change:
+            tried.append(subprocess.run(["flock", "-n", str(places / "run" / "work"), "true"]).returncode)
+            if self.text == "never":
+                raise ProvisionError("it is half made", why="the other server is gone")
+            return change
+
+    (places / "run").mkdir(mode=0o700)
+    (places / "run" / "owner").write_text("mine\nme\n")
+    far = Far(id="far:a", path=str(places / "a"), text="there").of("s")
+    _, events = run(FakeSession(), [far], owner="mine")  # type: ignore[list-item]
+    assert tried == [1]
+    assert told(events, Done) == ["far:a"]
+    half = Far(id="far:b", path=str(places / "b"), text="never").of("s")
+    error, events = ended(FakeSession(), [half], owner="mine")
+    assert isinstance(error, ProvisionError)
+    assert [(event.planned.id, event.detail) for event in events if isinstance(event, Failed)] == [
+        ("far:b", "the other server is gone")
+    ]
+    (places / "run" / "owner").write_text("theirs\nanna@laptop\n")
+    error, events = ended(FakeSession(), [half], owner="mine")
+    assert isinstance(error, Locked)
+    assert len(tried) == 2, "nothing is made elsewhere on a host that another run has taken"
+
+
 def test_a_part_that_was_never_sent_is_refused() -> None:
     for key in ("g7", "gx", "g-1", "g" + "9" * 5000, "g\u00b2"):
         with pytest.raises(ProtocolError):
