@@ -73,6 +73,29 @@ def test_the_bucket_has_the_same_rules_on_its_own_port_and_nothing_else_is_there
         assert shared in store
 
 
+@pytest.mark.parametrize(
+    ("request_", "refused"),
+    [
+        ("POST /mlflow delete", False),
+        ("POST /mlflow/ delete=", False),
+        ("POST /mlflow delete&x-id=DeleteObjects", False),
+        ("POST /mlflow/a/file uploads", False),
+        ("POST /mlflow ", True),
+        ("POST /mlflow delete&policy", True),
+        ("POST /mlflow delete&x-id=DeleteObjects&policy", True),
+        ("POST /mlflow policy&delete", True),
+        ("PUT /mlflow/ policy", True),
+        ("DELETE /mlflow ", True),
+        ("GET /mlflow list-type=2", False),
+    ],
+)
+def test_of_the_bucket_itself_only_many_objects_at_once_are_removed(request_: str, refused: bool) -> None:
+    rules = site(context(EXPOSED)).split("$provision_of_the_bucket {")[1].split("}\n")[0]
+    patterns = re.findall(r'"~(.*)" 1;', rules)
+    assert len(patterns) == 2
+    assert any(re.search(pattern, request_) for pattern in patterns) is refused
+
+
 def test_who_gets_no_answer_at_the_url_gets_none_at_the_store() -> None:
     where = context(EXPOSED, facts=Facts(addresses=("10.0.0.1", "8.8.8.8")))
     assert [server.count("if ($server_addr !~") for server in servers(site(where))] == [1, 1]
