@@ -282,5 +282,5 @@ def test_mlflows_own_accounts_are_one_more_database_of_the_role(
     assert {"database:runs_auth", "schema:accounts"} <= set(run.changed())
     assert psql(theirs, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'runs_auth'") == "tracker"
     assert provision(operator, "user", "add", "anna").code == 0
-    assert psql(theirs, "SELECT string_agg(username, ',' ORDER BY 1) FROM users", "runs_auth") == "anna,mlflow"
+    assert psql(theirs, "SELECT string_agg(username, ',' ORDER BY username) FROM users", "runs_auth") == "anna,mlflow"
     assert provision(operator, "--json").changed() == []
