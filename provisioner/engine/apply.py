@@ -152,6 +152,8 @@ class Run:
         started = time.monotonic()
         self.emit(Begun(planned))
         try:
+            if planned.change.action == "check":
+                resource.arrive(self._session)
             seen = resource.look(self._session)
             change = resource.diff(seen)
             if change is None:

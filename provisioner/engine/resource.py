@@ -122,6 +122,11 @@ class ClientResource(Resource):
     def ready(self, seen: Seen) -> bool:
         """Whether the service that holds it was seen to answer."""
 
+    def arrive(self, session: Session) -> None:
+        """Its turn has come in a run, and it could not be seen before: waits for a service that may still be starting.
+        Changes nothing."""
+        return
+
     @abstractmethod
     def look(self, session: Session) -> Seen:
         """Read it; raises ProvisionError when it cannot be read."""

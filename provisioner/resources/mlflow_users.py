@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -25,6 +26,8 @@ from provisioner.values import dataclass
 
 TIMEOUT = 15.0
 """Seconds without an answer."""
+STARTING = 60.0
+"""Seconds in which a server that was just started may not answer yet: 10 to 20, more on a busy one."""
 _RESET = 90.0
 """Seconds for the one command that goes to the database: it imports a driver, and the database may be far."""
 _API = "/api/2.0/mlflow/users/"
@@ -40,6 +43,8 @@ class UsersState:
     """Of those whose login was tried: the ones that MLflow does not let in."""
     unseen: str = ""
     """Why it could not be looked at; empty when it was."""
+    away: bool = False
+    """Nobody answered: it may still be starting."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,12 @@ class Users(ClientResource):
         state = seen.get(self.key) or UsersState()
         return seen.put(self.key, UsersState((state.names | set(self.passwords)) - self.ended))
 
+    def arrive(self, session: Session) -> None:
+        end = time.monotonic() + STARTING
+        with session.forward(self.port) as way:
+            while self._state(way).away and time.monotonic() < end:
+                time.sleep(0.5)
+
     def look(self, session: Session) -> Seen:
         with session.forward(self.port) as way:
             return Seen({self.key: self._state(way)})
@@ -113,7 +124,10 @@ class Users(ClientResource):
             tried = sorted((self.tried & names & set(self.passwords)) - {self.operator})
             refused = {name for name in tried if self._call(way, "GET", "current", name)[0] == 401}
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-            return UsersState(unseen=f"MLflow does not answer: {type(error).__name__}")
+            return UsersState(
+                unseen=f"MLflow does not answer: {type(error).__name__}",
+                away=isinstance(error, OSError | http.client.HTTPException),
+            )
         return UsersState(names, frozenset(refused))
 
     def perform(self, session: Session, change: Change) -> None:

@@ -385,6 +385,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *hosts: ModelHost) -> None:
     monkeypatch.setattr(batch, "compose", composed)
     monkeypatch.setattr(probe, "read", read)
     monkeypatch.setattr(batch, "read", read)
+    monkeypatch.setattr(Users, "arrive", lambda self, session: None)
     for kind in (Bucket, Policy, User, Former, Users):
         monkeypatch.setattr(kind, "look", lambda self, session: Seen({self.key: session.value(self.key)}))
         monkeypatch.setattr(kind, "perform", lambda self, session, change: session.make([Planned(self, change)]))

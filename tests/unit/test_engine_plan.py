@@ -17,7 +17,7 @@ from provisioner.engine.apply import Run
 from provisioner.engine.events import Begun, Done, Event, Failed, Kept
 from provisioner.engine.probe import Probe, Seen
 from provisioner.engine.quoting import word
-from provisioner.engine.resource import Change, ClientResource, HostResource
+from provisioner.engine.resource import Change, ClientResource, HostResource, Planned
 from provisioner.errors import Locked, ProtocolError, ProvisionError, Refused
 from provisioner.transport.fake import FakeSession
 from provisioner.values import dataclass
@@ -253,6 +253,25 @@ def test_the_host_gets_a_line_for_what_only_a_client_library_changed(places) -> 
     assert session.channels == 1, "one for both lines: there is nothing to look at on the host"
     run(session, remotes, journal=lambda p, result: f"{p.id} {result}\n")
     assert (places / "log" / "audit.jsonl").read_text().count("remote:0") == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starting(Remote):
+    """What is there once it was waited for."""
+
+    def arrive(self, session: Any) -> None:
+        open(self.path, "w").close()
+
+    def perform(self, session: Any, change: Change) -> None:
+        raise ProvisionError("it was not waited for")
+
+
+def test_what_could_not_be_seen_is_waited_for_when_its_turn_comes_and_what_was_absent_is_not(places) -> None:
+    late = Starting(id="starting:x", path=str(places / "x"))
+    unseen, absent = (plan.Plan((Planned(late, Change(action, "")),), 1) for action in ("check", "create"))
+    with pytest.raises(ProvisionError, match="not waited for"):
+        Run(FakeSession(), absent, stamp="x", emit=lambda _: None).all()
+    Run(FakeSession(), unseen, stamp="x", emit=lambda _: None).all()
 
 
 def test_changes_that_wait_for_each_other_are_named_instead_of_hanging(places) -> None:

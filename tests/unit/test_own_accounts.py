@@ -330,6 +330,29 @@ def test_a_server_without_accounts_is_looked_at_again_when_its_turn_comes(served
     assert not wanted.ready(Seen({UnitProbe(wanted.unit): UnitState()}))
 
 
+def test_in_a_run_one_that_still_starts_is_waited_for_and_one_that_refuses_is_not(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, there = served
+    naps: list[float] = []
+    monkeypatch.setattr("provisioner.resources.mlflow_users.time.sleep", naps.append)
+    answers = iter([UsersState(unseen="no answer", away=True)] * 2 + [UsersState(frozenset(there))])
+    monkeypatch.setattr(Users, "_state", lambda *_: next(answers))
+    users().arrive(session)
+    assert len(naps) == 2
+    monkeypatch.setattr(Users, "_state", lambda *_: UsersState(unseen="MLflow answers HTTP 404"))
+    users().arrive(session)
+    assert len(naps) == 2
+
+
+def test_a_server_that_is_not_there_is_told_apart_from_one_without_accounts(served: Any) -> None:
+    session, _ = served
+    gone: Any = Session(1)
+    assert users().look(gone)[users().key].away
+    session.handler.broken = 404
+    assert not users().look(session)[users().key].away
+
+
 def test_the_law_of_diff_holds() -> None:
     wanted = users(ended=frozenset({"ben"}))
     for state in (UsersState(), UsersState(frozenset({"ben"})), UsersState(refused=frozenset({"mlflow"}))):
