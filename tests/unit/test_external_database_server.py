@@ -27,7 +27,7 @@ from provisioner.transport.fake import FakeSession
 from provisioner.transport.forward import forwarded
 
 PASSWORD = "not known to everybody"
-TRACKER, KEEPER = Login("tracker", Secret(PASSWORD)), Login("keeper", Secret("secret"))
+TRACKER, KEEPER = Login("tracker", Secret(PASSWORD)), Login("keeper", Secret("the keeper's own"))
 
 
 def at(*servers: Server, mode: str = "disable", roots: str = "", host: str = "127.0.0.1", admin: Any = None) -> Place:
