@@ -27,6 +27,7 @@ _DIFF_LINES = 200
 _DIFFERS = "=(secret, differs)"
 _WIDTH, _BEFORE = 60, 20
 """Characters of a line in a reason, and those of them that stand before what differs."""
+_UNITS = "/etc/systemd/system/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,9 @@ class File(PathResource):
     @classmethod
     def apply(cls, items: Sequence[tuple[Self, Change]]) -> str:
         stage, place, rename = [], [], []
+        # The unit itself may be as it was recorded, and then nothing else makes systemd read its file again.
+        edited = any(change.action == "change" and file.path.startswith(_UNITS) for file, change in items)
+        reread = ["systemctl daemon-reload"] if edited else []
         for number, (file, _) in enumerate(items):
             target, beside = word(file.path), word(file.path + ".provision-new")
             digest = hashlib.sha256(file.content).hexdigest()
@@ -154,7 +158,7 @@ class File(PathResource):
         # Directories are read whole by some programs: nothing half-placed may stay in one.
         beside = words(*(file.path + ".provision-new" for file, _ in items))
         clean = f"unplaced() {{ rm -f -- {beside}; }}\ntrap unplaced EXIT"
-        return "\n".join([*stage, clean, *place, *rename, *prove])
+        return "\n".join([*stage, clean, *place, *rename, *prove, *reread])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,7 @@ class Api:
         doing: str = "",
         headers: Mapping[str, str] | None = None,
         login: bool = True,
+        timeout: float = 10.0,
     ) -> Answer:
         """A call such as `call("POST", "runs/create", {...})`; fields go into the query of a GET
         and into a JSON body otherwise. `name` with a leading slash is a path of its own.
@@ -87,7 +88,7 @@ class Api:
             body = json.dumps(fields or {}).encode()
             sent["Content-Type"] = "application/json"
         try:
-            response = self.raw(method, path, body=body, headers=sent, login=login)
+            response = self.raw(method, path, body=body, headers=sent, login=login, timeout=timeout)
         except HttpError as error:
             raise faults.answered(self.target, error, doing) from None
         data = json_object(response.body)

@@ -133,7 +133,8 @@ def by_presigned_url(context: Context, path: str, size: int) -> tuple[bytes, str
     MLflow's clients (mlflow_artifacts_repo.py, 3.17) ask for files of any size, send a Range, and
     do not fall back when this fails. The signature never leaves this function.
     """
-    answer = context.api.call("GET", PRESIGNED + path, doing="ask for a download address")
+    # A worker of MLflow's loads its S3 client with the first one: on a busy server that takes more than 10 s.
+    answer = context.api.call("GET", PRESIGNED + path, doing="ask for a download address", timeout=30.0)
     if answer.response.status >= 500 and answer.response.status not in (501, 502, 503, 504):
         raise blamed(context, f"HTTP {answer.response.status}", "ask for a download address")
     if not answer.ok:

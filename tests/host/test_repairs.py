@@ -133,6 +133,13 @@ FILES = [
         (UNIT_FILE,),
     ),
     Break(
+        "the unit was edited, and systemd has read that",
+        f"sed -i 's/^MemoryMax=.*/MemoryMax=20G/' {UNIT_FILE} && systemctl daemon-reload",
+        (f"file:{SERVER}",),
+        ("MemoryMax=20G, wanted MemoryMax=3",),
+        (UNIT_FILE,),
+    ),
+    Break(
         "a drop-in runs the server as root",
         f"mkdir -p {UNIT_FILE}.d && printf '[Service]\\nUser=root\\n' >{UNIT_FILE}.d/zz.conf && {RUNTIME} {SERVER}",
         ("drop-ins:mlflow", f"unit:{SERVER}"),

@@ -22,7 +22,7 @@ from provisioner.engine import batch, plan, probe, script
 from provisioner.engine.events import Event, Kept
 from provisioner.engine.probe import Seen
 from provisioner.engine.quoting import encode
-from provisioner.engine.resource import UNKNOWN, HostResource
+from provisioner.engine.resource import UNKNOWN, Change, HostResource
 from provisioner.errors import ProtocolError, ProvisionError
 from provisioner.resources.binary import Binary, Sent
 from provisioner.resources.blob import BlobProbe, BlobState
@@ -351,3 +351,19 @@ def test_the_rights_of_a_directory_never_follow_a_link_that_was_put_in_its_place
     place.mkdir(mode=0o755)
     subprocess.run(["sh", "-eu"], input=fragment, text=True, check=True)
     assert place.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "read"),
+    [
+        ("/etc/systemd/system/a.service", "change", True),
+        ("/etc/systemd/system/a.service.d/50.conf", "change", True),
+        ("/etc/systemd/system/a.service", "create", False),  # its unit's start does that
+        ("/etc/a.service", "change", False),
+    ],
+)
+def test_systemd_reads_a_file_again_that_was_put_back_beneath_a_unit_that_needs_no_start(
+    path: str, action: str, read: bool
+) -> None:
+    file = File(id="file:a", path=path, content=b"x")
+    assert ("systemctl daemon-reload" in File.apply([(file, Change(action, "it differs"))])) is read
