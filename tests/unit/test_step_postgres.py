@@ -286,7 +286,7 @@ def test_verify_logs_in_over_the_forwarded_socket_and_changes_nothing(monkeypatc
     given: dict[str, Any] = {}
     monkeypatch.setattr("psycopg2.connect", lambda **arguments: given.update(arguments))
     POSTGRES.connector(context(), Path("/tmp/x/.s.PGSQL.5432"), "mlflow")()
-    assert (given["host"], given["port"], given["user"]) == ("/tmp/x", 5432, "mlflow")
+    assert (given["host"], given["port"], given["user"]) == ("/tmp/x", "5432", "mlflow")
     assert "default_transaction_read_only=on" in given["options"]
 
 
